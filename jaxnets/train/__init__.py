@@ -1,0 +1,15 @@
+"""Training: a compiled loop over pure step functions, evaluation in batches, and a progress display."""
+
+from .loop import Epoch as Epoch
+from .loop import NonFiniteError as NonFiniteError
+from .loop import epoch_order as epoch_order
+from .loop import fit as fit
+from .loop import fit_by_epoch as fit_by_epoch
+from .metrics import accuracy as accuracy
+from .metrics import apply_in_batches as apply_in_batches
+from .metrics import mean_in_batches as mean_in_batches
+from .progress import epoch_progress as epoch_progress
+from .step import State as State
+from .step import Step as Step
+from .step import gradient_step as gradient_step
+from .step import init_state as init_state

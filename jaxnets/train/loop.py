@@ -1,0 +1,241 @@
+"""The training loop: each epoch is one compiled `lax.scan` of a pure step over the reshuffled data.
+
+The loop knows no network and no optimizer. The data stays on the device and each batch is gathered inside the scan;
+the state is donated, so that one copy of the parameters and of the optimizer's state is held, not two.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jaxtyping import Array, Bool, Integer, Key
+
+from ._batches import count_examples, take_examples
+from .step import State, Step
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss, or a parameter, became infinite or not a number."""
+
+
+class Epoch(NamedTuple):
+    """What an epoch came to.
+
+    `epoch` counts from 1. `loss` is the mean over the examples of the epoch, each taken when its step was run.
+    `metrics` is what `evaluate` returned after the epoch, as floats (empty without one). `seconds` is the time
+    of training alone: neither compiling nor evaluating counts.
+    """
+
+    epoch: int
+    loss: float
+    metrics: Mapping[str, float]
+    seconds: float
+
+
+Evaluate = Callable[[Any], Mapping[str, Array]]
+
+
+def epoch_order(key: Key[Array, ""], epoch: int | Integer[Array, ""], examples: int) -> Integer[Array, " examples"]:
+    """Return the order in which `fit` takes the examples in an epoch (from 1): it depends on nothing else."""
+    return jax.random.permutation(jax.random.fold_in(key, epoch), examples)
+
+
+def fit(
+    step: Step,
+    state: State,
+    data: Any,
+    *,
+    key: Key[Array, ""],
+    batch_size: int,
+    epochs: int,
+    start: int = 0,
+    evaluate: Evaluate | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+) -> tuple[State, tuple[Epoch, ...]]:
+    """Train for a number of epochs; return the last state and the history.
+
+    `data` is a pytree of arrays that share their first axis, the examples; `step` is given batches of the same
+    structure. Every example is used exactly once an epoch, in an order drawn anew for each (`epoch_order`): where
+    `batch_size` does not divide the number of examples, the rest is a last, smaller batch.
+
+    `evaluate(params)` returns named scalars; it is compiled, and run after each epoch. `on_epoch` is called with each
+    `Epoch` as it ends. `start` is the number of epochs already trained: `fit` for 5 epochs, then for 3 with
+    `start=5` and the same key, is `fit` for 8. The given `state` is left as it was.
+
+    Raises ValueError or TypeError for arguments that do not fit together, and NonFiniteError at the end of the first
+    epoch with a loss that is not finite (its message names the step), or that leaves parameters that are not.
+    """
+    history: list[Epoch] = []
+    for trained, epoch in fit_by_epoch(
+        step, state, data, key=key, batch_size=batch_size, epochs=epochs, start=start, evaluate=evaluate
+    ):
+        state = trained
+        history.append(epoch)
+        if on_epoch is not None:
+            on_epoch(epoch)
+    return state, tuple(history)
+
+
+def fit_by_epoch(
+    step: Step,
+    state: State,
+    data: Any,
+    *,
+    key: Key[Array, ""],
+    batch_size: int,
+    epochs: int,
+    start: int = 0,
+    evaluate: Evaluate | None = None,
+) -> Iterator[tuple[State, Epoch]]:
+    """Train as `fit` does, yielding the state and the `Epoch` after each epoch: to save, to plot, or to stop early.
+
+    A yielded state is donated to the next epoch. Leave the loop with it, or copy what is kept longer:
+    `jax.tree.map(jnp.copy, state)`. The arguments are checked at the call, with `fit`'s errors.
+    """
+    _check_key(key)
+    for name, value, least in (("batch_size", batch_size, 1), ("epochs", epochs, 0), ("start", start, 0)):
+        if not isinstance(value, Integral):
+            raise TypeError(f"fit: {name} is {value!r}, wanted an int")
+        if value < least:
+            raise ValueError(f"fit: {name} is {value}, wanted at least {least}")
+    examples = count_examples("fit", data)
+    if batch_size > examples:
+        raise ValueError(f"fit: batch_size is {batch_size}, but data has {examples} examples")
+    return _epochs(step, state, data, key, examples, batch_size, range(start + 1, start + epochs + 1), evaluate)
+
+
+def _check_key(key: Any) -> None:
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        got = f"{key.dtype} array of shape {key.shape}" if isinstance(key, jax.Array | np.ndarray) else repr(key)
+        raise TypeError(f"fit: key is {got}, wanted a typed key, as from jax.random.key(0)")
+    if key.shape != ():
+        raise ValueError(f"fit: key has shape {key.shape}, wanted one key of shape ()")
+
+
+def _epochs(
+    step: Step,
+    state: State,
+    data: Any,
+    key: Key[Array, ""],
+    examples: int,
+    batch_size: int,
+    numbers: range,
+    evaluate: Evaluate | None,
+) -> Iterator[tuple[State, Epoch]]:
+    if not numbers:
+        return
+    data = jax.tree.map(jnp.asarray, data)
+    # The copy is what is donated: the caller's arrays live on, and no buffer is given away twice.
+    state = jax.tree.map(lambda leaf: jnp.array(leaf, dtype=jnp.result_type(leaf), copy=True), state)
+    run = jax.jit(_epoch_function(step, examples, batch_size), donate_argnums=0)
+    compiled = run.lower(state, data, key, jnp.uint32(numbers[0])).compile()
+    state_shardings = compiled.input_shardings[0][0]
+    metrics_of = _no_metrics if evaluate is None else _compiled_evaluate(evaluate, state.params)
+    steps, rest = divmod(examples, batch_size)
+    weights = [steps * batch_size / examples, rest / examples]
+
+    state = _place(state, state_shardings)
+    for number in numbers:
+        begin = time.perf_counter()
+        state, losses, finite = jax.block_until_ready(compiled(state, data, key, jnp.uint32(number)))
+        seconds = time.perf_counter() - begin
+        losses = [np.asarray(part).astype(np.float64) for part in losses]
+        _check_finite(losses, finite, number)
+        loss = math.fsum(weight * part.mean() for weight, part in zip(weights, losses, strict=False))
+        state = _place(state, state_shardings)
+        yield state, Epoch(number, loss, metrics_of(state.params), seconds)
+
+
+def _epoch_function(step: Step, examples: int, batch_size: int) -> Callable[..., tuple[State, list[Array], Any]]:
+    """Return epoch(state, data, key, number) -> (state, losses of the whole and of the rest batches, finite params)."""
+    steps = examples // batch_size
+
+    def epoch(state: State, data: Any, key: Key[Array, ""], number: Integer[Array, ""]):
+        def body(state: State, rows: Integer[Array, " batch"]) -> tuple[State, Array]:
+            return _checked_step(step, state, take_examples(data, rows))
+
+        order = epoch_order(key, number, examples)
+        whole, rest = jnp.split(order, [steps * batch_size])
+        state, losses = jax.lax.scan(body, state, whole.reshape(steps, batch_size))
+        parts = [losses]
+        if rest.size:
+            state, losses = body(state, rest)
+            parts.append(losses)
+        return state, parts, jax.tree.map(_all_finite, state.params)
+
+    return epoch
+
+
+def _checked_step(step: Step, state: State, batch: Any) -> tuple[State, Array]:
+    """Run a step; ValueError, at trace time, if what it returns cannot go into the next one."""
+    after, losses = step(state, batch)
+    if jax.tree.structure(after) != jax.tree.structure(state):
+        raise ValueError(f"fit: step returned a state {jax.tree.structure(after)}, got {jax.tree.structure(state)}")
+    # A weakly typed leaf would be another type to the compiled epoch.
+    after = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=jnp.result_type(leaf)), after)
+    for (path, old), new in zip(jax.tree.leaves_with_path(state), jax.tree.leaves(after), strict=True):
+        if (old.shape, old.dtype) != (new.shape, new.dtype):
+            name = "state" + jax.tree_util.keystr(path)
+            raise ValueError(
+                f"fit: step returned {name} as {new.dtype}{list(new.shape)}, got {old.dtype}{list(old.shape)}"
+            )
+    losses = jnp.asarray(losses)
+    if losses.ndim > 1 or not losses.size or not jnp.issubdtype(losses.dtype, jnp.floating):
+        raise ValueError(
+            f"fit: step returned losses as {losses.dtype}{list(losses.shape)}, wanted a floating-point scalar or vector"
+        )
+    return after, losses
+
+
+def _all_finite(leaf: Array) -> Bool[Array, ""]:
+    return jnp.isfinite(leaf).all() if jnp.issubdtype(leaf.dtype, jnp.inexact) else jnp.bool_(True)
+
+
+def _check_finite(losses: list[np.ndarray], finite_params: Any, epoch: int) -> None:
+    each = np.concatenate([part.ravel() for part in losses])
+    bad = np.flatnonzero(~np.isfinite(each))
+    if bad.size:
+        raise NonFiniteError(f"fit: loss is {each[bad[0]]} at epoch {epoch}, step {bad[0] + 1} of {each.size}")
+    for path, finite in jax.tree.leaves_with_path(finite_params):
+        if not finite:
+            name = "params" + jax.tree_util.keystr(path)
+            raise NonFiniteError(f"fit: {name} is not finite after epoch {epoch}, though all of its losses are")
+
+
+def _place(state: State, shardings: Any) -> State:
+    """Move each leaf to where the compiled epoch takes it: on a mesh a leaf may come out laid out otherwise."""
+
+    def place(leaf: Array, sharding: jax.sharding.Sharding) -> Array:
+        return leaf if leaf.sharding.is_equivalent_to(sharding, leaf.ndim) else jax.device_put(leaf, sharding)
+
+    return jax.tree.map(place, state, shardings)
+
+
+def _no_metrics(params: Any) -> dict[str, float]:
+    return {}
+
+
+def _compiled_evaluate(evaluate: Evaluate, params: Any) -> Callable[[Any], dict[str, float]]:
+    """Return params -> the metrics as floats.
+
+    The arrays that `evaluate` closes over (a test set) are passed as arguments: as constants they would be written
+    into the compiled program, seconds of compiling for 60,000 images.
+    """
+    closed, shapes = jax.make_jaxpr(evaluate, return_shape=True)(params)
+    for name, metric in shapes.items():
+        if metric.shape != ():
+            raise ValueError(f"fit: evaluate returned {name} of shape {metric.shape}, wanted a scalar")
+    structure = jax.tree.structure(shapes)
+    run = jax.jit(lambda consts, leaves: jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, consts))(*leaves))
+
+    def metrics_of(params: Any) -> dict[str, float]:
+        values = jax.tree.unflatten(structure, run(closed.consts, jax.tree.leaves(params)))
+        return {name: float(value) for name, value in values.items()}
+
+    return metrics_of

@@ -1,0 +1,39 @@
+"""A derivation as a value: what the catalog lists, what a user's own file declares, what the command line verifies."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxnets.verify.hand import gradient
+from jaxnets.verify.report import Report
+from jaxnets.verify.sites import rules
+
+
+class Derivation(NamedTuple):
+    """One hand-derived gradient.
+
+    `function` holds one or more rules; or, where `gradient` is given, it is a scalar loss and `gradient(*args)` is its
+    hand-written gradient (see `jaxnets.verify.gradient`).  `sample(key)` gives the tuple of arguments, with dimensions
+    that are all distinct, so that a transposed result cannot pass for the right one.  `document` is the Markdown file that
+    derives it and `equations` are the tags of its equations.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    sample: Callable[[jax.Array], tuple[Any, ...]]
+    document: str
+    equations: tuple[str, ...]
+    gradient: Callable[..., Any] | None = None
+
+
+def derivation(entry: Derivation, seed: int = 0) -> Report:
+    """Verify one derivation at its own sample, drawn in float64."""
+    with jax.enable_x64():
+        args = entry.sample(jax.random.key(seed))
+    if entry.gradient is None:
+        report = rules(entry.function, *args, seed=seed)
+    else:
+        report = gradient(entry.function, entry.gradient, *args, seed=seed)
+    return dataclasses.replace(report, title=entry.name)

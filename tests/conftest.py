@@ -1,0 +1,22 @@
+"""Every test runs with silent promotions forbidden; `x64` gives the float64 that derivations are checked in."""
+
+import jax
+import jaxtyping
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64():
+    with jax.enable_x64():
+        yield
+
+
+@pytest.fixture
+def own_errors():
+    """Bad arguments reach our own error messages: without this, the run-time shape check of the tests speaks first."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -1,0 +1,73 @@
+"""The console's view: plain lines into a file, a bar on a terminal."""
+
+import io
+import subprocess
+import sys
+
+import pytest
+
+from jaxnets.train import Epoch, epoch_progress
+
+EPOCHS = [
+    Epoch(1, 0.5, {"accuracy": 0.75}, 1.5),
+    Epoch(2, 0.25, {"accuracy": 0.875}, 1.25),
+]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+
+def show(file):
+    with epoch_progress(2, file=file) as on_epoch:
+        for epoch in EPOCHS:
+            on_epoch(epoch)
+    return file.getvalue()
+
+
+def test_a_file_gets_one_plain_line_an_epoch():
+    assert show(io.StringIO()).splitlines() == [
+        "epoch 1/2  loss 5.0000e-01  accuracy 0.75  1.50 s",
+        "epoch 2/2  loss 2.5000e-01  accuracy 0.875  1.25 s",
+    ]
+
+
+def test_a_long_line_is_not_broken():
+    metrics = {f"metric_{i}": 0.125 for i in range(30)}
+    file = io.StringIO()
+    with epoch_progress(1, file=file) as on_epoch:
+        on_epoch(Epoch(1, 0.5, metrics, 1.0))
+    (line,) = file.getvalue().splitlines()
+    assert line.count("0.125") == 30
+
+
+def test_standard_output_is_the_default(capsys):
+    with epoch_progress(2) as on_epoch:
+        on_epoch(EPOCHS[0])
+    assert capsys.readouterr().out == "epoch 1/2  loss 5.0000e-01  accuracy 0.75  1.50 s\n"
+
+
+def test_a_terminal_gets_the_lines_and_a_bar():
+    text = show(Terminal())
+    assert "epoch 1/2  loss 5.0000e-01  accuracy 0.75  1.50 s" in text
+    assert "epoch 2/2  loss 2.5000e-01  accuracy 0.875  1.25 s" in text
+    assert "2/2" in text.replace("epoch 2/2", "")
+    assert "\x1b[" in text
+
+
+def test_an_error_in_training_passes_through():
+    with pytest.raises(FloatingPointError, match="boom"), epoch_progress(2, file=io.StringIO()):
+        raise FloatingPointError("boom")
+
+
+def test_the_loop_does_not_import_rich():
+    code = "import sys, jaxnets.train; assert not any(m.split('.')[0] == 'rich' for m in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
