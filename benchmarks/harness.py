@@ -99,6 +99,7 @@ def measure(
     limit_s: float = 120.0,
     foreign_limit: float = 0.08,
     seed: int = 0,
+    cores: int | None = None,
     clock: Callable[[], float] = time.perf_counter,
     load: Callable[[], Load | None] = read_load,
 ) -> Report:
@@ -115,14 +116,15 @@ def measure(
       foreign_limit: a block counts if other processes used less than this part of the machine's cores during it.
         Where the load cannot be read (no /proc/stat) every block counts, and the report says that it was not measured.
       seed: of the random order of the blocks.
-      clock, load: the readers of time and of CPU time, to be replaced in tests.
+      cores: of the machine; counted if None.
+      clock, load: the readers of time and of CPU time.  These and `cores` are arguments for the sake of tests.
 
     Raises:
       ValueError: if `reference` is not one of the variants.
     """
     if reference not in variants:
         raise ValueError(f"measure: the reference {reference!r} is not among the variants {list(variants)}")
-    start, cores = clock(), os.cpu_count() or 1
+    start, cores = clock(), cores or os.cpu_count() or 1
     calls = {name: _calibrate(variant.run, block_s, clock) for name, variant in variants.items()}
     quiet: dict[str, list[float]] = {name: [] for name in variants}
     noisy = dict.fromkeys(variants, 0)

@@ -50,8 +50,8 @@ def rule(forward: Callable[P, tuple[Y, Any]], backward: Callable[..., tuple[Any,
 
     Returns:
       The function `f(*args, **static) -> y`, named after `forward` less its suffix `_forward`, with its docstring, and with
-      `forward` and `backward` as attributes.  It jits, vmaps, shards and has gradients of every order in reverse mode;
-      forward mode (`jax.jvp`, `jax.hessian`) works on `autodiff(f)` only.
+      `forward` and `backward` (with the defaults of `forward`) as attributes.  It jits, vmaps and shards.  Reverse mode runs `backward`, and higher
+      derivatives differentiate it; forward mode on `f` itself (`jax.jvp`, `jax.jacfwd`) works on `autodiff(f)` only.
 
     Raises:
       TypeError: at definition, if `forward` takes `*args` or `**kwargs`; at a call, if a static argument is an array or
@@ -79,7 +79,8 @@ def rule(forward: Callable[P, tuple[Y, Any]], backward: Callable[..., tuple[Any,
         bars = backward(residuals, y_bar, **dict(zip(static_names, static, strict=True)))
         return _cotangents(name, array_names, arguments, bars)
 
-    primal.__name__ = primal.__qualname__ = name
+    # A type checker may have wrapped it; JAX reads the name, which verify reports, from the innermost function.
+    inspect.unwrap(primal).__name__ = name
     differentiable = jax.custom_vjp(primal, nondiff_argnums=(0,))
     differentiable.defvjp(save, pull_back)
 
@@ -94,7 +95,9 @@ def rule(forward: Callable[P, tuple[Y, Any]], backward: Callable[..., tuple[Any,
     call.__qualname__ = name
     function = cast(Any, call)
     function.forward = forward
-    function.backward = backward
+    # Called on its own, the backward pass has the same defaults as the forward pass.
+    defaults = {key: p.default for key, p in signature.parameters.items() if key in static_names and p.default is not p.empty}
+    function.backward = functools.partial(backward, **defaults) if defaults else backward
     return function
 
 

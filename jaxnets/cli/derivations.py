@@ -29,7 +29,8 @@ def verify(
 ) -> None:
     """Check hand-derived gradients against autodiff, in float64.
 
-    Without a name, every derivation of the library.  A name may stand for a group: `mlp` is `mlp` and all `mlp/...`.
+    Without a name, every derivation of the library.  A name may stand for a group: `losses` is every
+    loss, `sigmoid` is the sigmoid and its derivatives.
     Exit status: 0 if every derivation is right, 1 if one is not, 2 if the command was wrong.
     """
     chosen = _choose(names or [])
@@ -54,7 +55,7 @@ def verify(
 
 def list_derivations() -> None:
     """List the derivations: their names, equations and documents."""
-    table = Table("derivation", "equations", "document", box=None, header_style="bold")
+    table = _columns("derivation", "equations", "document")
     for entry in DERIVATIONS:
         table.add_row(entry.name, " ".join(entry.equations), entry.document)
     console.print(table)
@@ -71,7 +72,7 @@ def _choose(names: list[str]) -> list[Derivation]:
 
 
 def _named(name: str) -> list[Derivation]:
-    found = [entry for entry in DERIVATIONS if entry.name == name or entry.name.startswith(f"{name}/")]
+    found = [entry for entry in DERIVATIONS if f"/{name}/" in f"/{entry.name}/"]
     if not found:
         raise typer.BadParameter(f"no derivation is called {name!r}; `jaxnets list` shows them all")
     return found
@@ -116,10 +117,17 @@ def _run(chosen: list[Derivation], seed: int) -> list[Report]:
 
 
 def _table(chosen: list[Derivation], reports: list[Report]) -> Table:
-    table = Table("derivation", "equations", "error", "verdict", box=None, header_style="bold")
+    table = _columns("derivation", "equations", "error", "verdict")
     for entry, report in zip(chosen, reports, strict=True):
         style = "green" if report.ok else "red"
         table.add_row(entry.name, " ".join(entry.equations), f"{report.worst_error:.1e}", f"[{style}]{_verdict(report)}")
+    return table
+
+
+def _columns(*names: str) -> Table:
+    table = Table(box=None, header_style="bold")
+    for name in names:
+        table.add_column(name, no_wrap=name != "equations", overflow="fold")
     return table
 
 

@@ -23,6 +23,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.nn import initializers
 from jaxtyping import Array, Float
 
+from jaxnets.ops.losses import l2_penalty
 from jaxnets.rule import Rule, rule
 
 UNIT_GAUSSIAN = initializers.normal(1.0)
@@ -51,8 +52,8 @@ Params = tuple[Layer, ...]
 class Residuals(NamedTuple):
     """What the backward pass needs: the weights, the input of every layer, and what each activation saved."""
 
-    w: tuple[Float[Array, "n_in n_out"], ...]
-    inputs: tuple[Float[Array, "batch n_in"], ...]
+    w: tuple[Float[Array, "_ _"], ...]
+    inputs: tuple[Float[Array, "batch _"], ...]
     activations: tuple[Any, ...]
 
 
@@ -102,12 +103,12 @@ def mlp_forward(
         z = checkpoint_name(a @ layer.w + layer.b[None, :], f"z{number}")  # (MP1)
         a, residuals = activation.forward(z)  # (MP2)
         saved.append(residuals)
-    return a, Residuals(tuple(layer.w for layer in params), tuple(inputs), tuple(saved))
+    return a, Residuals(_weights(params), tuple(inputs), tuple(saved))
 
 
 def deltas(
     residuals: Residuals, a_bar: Float[Array, "batch n_out"], *, activations: tuple[Rule[..., Any], ...]
-) -> tuple[Float[Array, "batch n_l"], ...]:
+) -> tuple[Float[Array, "batch _"], ...]:
     """δ¹ ... δ^L, given ∂C/∂a^L: (BP1), (BP2)."""
     (delta,) = activations[-1].backward(residuals.activations[-1], a_bar)  # (BP1)
     found = [delta]
@@ -120,7 +121,7 @@ def deltas(
 
 
 def from_deltas(
-    residuals: Residuals, delta: tuple[Float[Array, "batch n_l"], ...]
+    residuals: Residuals, delta: tuple[Float[Array, "batch _"], ...]
 ) -> tuple[Params, Float[Array, "batch n_in"]]:
     """Gradients of the parameters and of x, given the deltas: (BP3), (BP4), (MP3)."""
     params_bar = tuple(
@@ -150,16 +151,16 @@ def loss(
     Args:
       cost: a rule `cost(a, t) -> scalar`, such as `jaxnets.ops.losses.quadratic`.  For a sigmoid or softmax output with cross
         entropy, let the last activation be `linear` and the cost take logits.
-      l2: λ ≥ 0, the weight decay per step of gradient descent at rate 1.
+      l2: λ ≥ 0, a Python number: gradient descent at rate η shrinks the weights by the factor 1 - ηλ a step.
     """
     x, t = batch
     value = cost(apply(params, x, activations=activations), t)
-    return value + 0.5 * l2 * sum(jnp.sum(layer.w**2) for layer in params)  # (MP4)
+    return value + l2_penalty(_weights(params), 0.5 * l2) if l2 else value  # (MP4)
 
 
 def gradient(
     params: Params, batch: Batch, *, activations: tuple[Rule[..., Any], ...], cost: Rule[..., Any], l2: float = 0.0
-) -> tuple[tuple[Params, Batch], dict[str, Float[Array, "batch n_l"]]]:
+) -> tuple[tuple[Params, Batch], dict[str, Float[Array, "batch _"]]]:
     """The gradient of `loss` written by hand, with the delta of every layer under the name of its weighted input.
 
     Returns:
@@ -176,6 +177,10 @@ def gradient(
         for bar, layer in zip(cost_bar, params, strict=True)
     )
     return (params_bar, (x_bar, t_bar)), {f"z{number}": d for number, d in enumerate(delta, 1)}
+
+
+def _weights(params: Params) -> tuple[Float[Array, "_ _"], ...]:
+    return tuple(layer.w for layer in params)
 
 
 def _check(params: Params, x: Float[Array, "batch n_in"], activations: tuple[Rule[..., Any], ...]) -> None:

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxnets.nets.mlp import Layer, Params, apply
-from jaxnets.ops.activations import sigmoid, sigmoid_prime, unit_step
+from jaxnets.ops.activations import sigmoid, sigmoid_prime
+from jaxnets.ops.steps import unit_step
 from jaxnets.rule import fix
 
 threshold_unit = fix(unit_step, at_zero=1.0)
@@ -90,7 +91,7 @@ def train_linear_unit(
     w: Float[Array, " n_in"],
     x: Float[Array, "batch n_in"],
     t: Float[Array, " batch"],
-    learning_rate: float,
+    learning_rate: float | Float[Array, ""],
     steps: int,
 ) -> Float[Array, " n_in"]:
     """Batch gradient descent on (NE6); converges to least squares for 0 < η < 2/λ_max(XᵀX)."""
@@ -113,7 +114,7 @@ class PerceptronRun(NamedTuple):
 
 
 def train_perceptron(
-    unit: Unit, x: Float[Array, "batch n_in"], t: Float[Array, " batch"], learning_rate: float, epochs: int
+    unit: Unit, x: Float[Array, "batch n_in"], t: Float[Array, " batch"], learning_rate: float | Float[Array, ""], epochs: int
 ) -> PerceptronRun:
     """Rosenblatt's rule (NE5), one example after the other, `epochs` times over the batch in its given order.
 

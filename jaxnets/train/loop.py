@@ -132,28 +132,28 @@ def _epochs(
         return
     data = jax.tree.map(jnp.asarray, data)
     # The copy is what is donated: the caller's arrays live on, and no buffer is given away twice.
-    state = jax.tree.map(lambda leaf: jnp.array(leaf, dtype=jnp.result_type(leaf), copy=True), state)
-    run = jax.jit(_epoch_function(step, examples, batch_size), donate_argnums=0)
+    state = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)
+    # An argument that is not kept has no sharding to tell, and a step may ignore part of its state.
+    run = jax.jit(_epoch_function(step, examples, batch_size), donate_argnums=0, keep_unused=True)
     compiled = run.lower(state, data, key, jnp.uint32(numbers[0])).compile()
     state_shardings = compiled.input_shardings[0][0]
     metrics_of = _no_metrics if evaluate is None else _compiled_evaluate(evaluate, state.params)
     steps, rest = divmod(examples, batch_size)
     weights = [steps * batch_size / examples, rest / examples]
 
-    state = _place(state, state_shardings)
     for number in numbers:
         begin = time.perf_counter()
         state, losses, finite = jax.block_until_ready(compiled(state, data, key, jnp.uint32(number)))
         seconds = time.perf_counter() - begin
         losses = [np.asarray(part).astype(np.float64) for part in losses]
-        _check_finite(losses, finite, number)
+        _check_finite(number, losses, state.params, np.asarray(finite))
         loss = math.fsum(weight * part.mean() for weight, part in zip(weights, losses, strict=False))
         state = _place(state, state_shardings)
         yield state, Epoch(number, loss, metrics_of(state.params), seconds)
 
 
-def _epoch_function(step: Step, examples: int, batch_size: int) -> Callable[..., tuple[State, list[Array], Any]]:
-    """Return epoch(state, data, key, number) -> (state, losses of the whole and of the rest batches, finite params)."""
+def _epoch_function(step: Step, examples: int, batch_size: int) -> Callable[..., tuple[State, list[Array], Array]]:
+    """Return epoch(state, data, key, number) -> (state, losses of the whole and of the rest batches, leaf finite)."""
     steps = examples // batch_size
 
     def epoch(state: State, data: Any, key: Key[Array, ""], number: Integer[Array, ""]):
@@ -167,7 +167,7 @@ def _epoch_function(step: Step, examples: int, batch_size: int) -> Callable[...,
         if rest.size:
             state, losses = body(state, rest)
             parts.append(losses)
-        return state, parts, jax.tree.map(_all_finite, state.params)
+        return state, parts, jnp.array([_all_finite(leaf) for leaf in jax.tree.leaves(state.params)], bool)
 
     return epoch
 
@@ -177,8 +177,7 @@ def _checked_step(step: Step, state: State, batch: Any) -> tuple[State, Array]:
     after, losses = step(state, batch)
     if jax.tree.structure(after) != jax.tree.structure(state):
         raise ValueError(f"fit: step returned a state {jax.tree.structure(after)}, got {jax.tree.structure(state)}")
-    # A weakly typed leaf would be another type to the compiled epoch.
-    after = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=jnp.result_type(leaf)), after)
+    after = jax.tree.map(jnp.asarray, after)
     for (path, old), new in zip(jax.tree.leaves_with_path(state), jax.tree.leaves(after), strict=True):
         if (old.shape, old.dtype) != (new.shape, new.dtype):
             name = "state" + jax.tree_util.keystr(path)
@@ -197,13 +196,13 @@ def _all_finite(leaf: Array) -> Bool[Array, ""]:
     return jnp.isfinite(leaf).all() if jnp.issubdtype(leaf.dtype, jnp.inexact) else jnp.bool_(True)
 
 
-def _check_finite(losses: list[np.ndarray], finite_params: Any, epoch: int) -> None:
+def _check_finite(epoch: int, losses: list[np.ndarray], params: Any, finite: Bool[np.ndarray, " leaves"]) -> None:
     each = np.concatenate([part.ravel() for part in losses])
     bad = np.flatnonzero(~np.isfinite(each))
     if bad.size:
         raise NonFiniteError(f"fit: loss is {each[bad[0]]} at epoch {epoch}, step {bad[0] + 1} of {each.size}")
-    for path, finite in jax.tree.leaves_with_path(finite_params):
-        if not finite:
+    for (path, _), leaf_finite in zip(jax.tree.leaves_with_path(params), finite, strict=True):
+        if not leaf_finite:
             name = "params" + jax.tree_util.keystr(path)
             raise NonFiniteError(f"fit: {name} is not finite after epoch {epoch}, though all of its losses are")
 
@@ -228,6 +227,8 @@ def _compiled_evaluate(evaluate: Evaluate, params: Any) -> Callable[[Any], dict[
     into the compiled program, seconds of compiling for 60,000 images.
     """
     closed, shapes = jax.make_jaxpr(evaluate, return_shape=True)(params)
+    if not isinstance(shapes, Mapping):
+        raise TypeError(f"fit: evaluate returned {type(shapes).__name__}, wanted a dict of named scalars")
     for name, metric in shapes.items():
         if metric.shape != ():
             raise ValueError(f"fit: evaluate returned {name} of shape {metric.shape}, wanted a scalar")

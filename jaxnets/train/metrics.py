@@ -40,15 +40,16 @@ def mean_in_batches(function: Callable[[Any], Any], data: Any, *, batch_size: in
 
     `function` takes a pytree of arrays with the examples as first axis, and returns a pytree of floating-point means
     over them (a loss, an accuracy, a dict of them). Each batch counts by its number of examples, so that the result is
-    `function(data)` up to rounding. Sums are held in float32 or wider. Raises ValueError when the data holds no
-    examples, its leaves do not agree on how many, `batch_size` is less than 1, or a result is not floating-point.
+    `function(data)` up to rounding. Sums are held in float32, or in float64 where the means are. Raises ValueError when
+    the data holds no examples, its leaves do not agree on how many, `batch_size` is less than 1, or a result is not
+    floating-point.
     """
     whole, rest, weight = _in_batches("mean_in_batches", function, data, batch_size)
 
     def mean(means: Array, last: Array | None = None) -> Array:
         if not jnp.issubdtype(means.dtype, jnp.floating):
             raise ValueError(f"mean_in_batches: function returned {means.dtype}, wanted floating-point means")
-        wide = jnp.promote_types(means.dtype, jnp.float32)
+        wide = means.dtype if means.dtype == jnp.float64 else jnp.float32
         result = means.astype(wide).mean(0)
         if last is not None:
             result = result + (last.astype(wide) - result) * jnp.asarray(weight, wide)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
 
 from .loop import Epoch
 
@@ -17,8 +16,8 @@ def epoch_line(epoch: Epoch, epochs: int) -> str:
 
 
 @contextmanager
-def epoch_progress(epochs: int, *, file: TextIO | None = None) -> Iterator[Callable[[Epoch], None]]:
-    """Yield an `on_epoch` for `fit` that prints a line for each of `epochs` epochs to the file (standard output).
+def epoch_progress(epochs: int) -> Iterator[Callable[[Epoch], None]]:
+    """Yield an `on_epoch` for `fit` that prints a line for each of `epochs` epochs.
 
         with epoch_progress(10) as on_epoch:
             state, history = fit(..., epochs=10, on_epoch=on_epoch)
@@ -28,7 +27,7 @@ def epoch_progress(epochs: int, *, file: TextIO | None = None) -> Iterator[Calla
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(file=file)
+    console = Console()
     columns = TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("training", total=epochs)

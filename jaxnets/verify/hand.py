@@ -72,7 +72,7 @@ def _report(problem: Problem, args: tuple[Any, ...], result: Any) -> Report:
     )
     order = [*reversed(named)]  # the order of the backward pass
     names = [*order, *(name for name, wanted in zip(problem.names, problem.wanted, strict=True) if wanted)]
-    ours = [*(np.asarray(deltas[name]) for name in order), *hand]
+    ours = [*(_array(deltas[name], f"verify: the delta {name!r}") for name in order), *hand]
     theirs = [*(true_deltas[name] for name in order), *truth]
     noise = spreads(
         lambda *values: plain(dict(zip(order, values, strict=False)), *values[len(order) :]),
@@ -119,8 +119,15 @@ def _leaves(problem: Problem, args: tuple[Any, ...], bars: tuple[Any, ...]) -> l
                         f"verify: the gradient for argument {position} of {problem.title} is None, wanted "
                         f"{leaf.dtype}{list(leaf.shape)} (zeros, if it is zero)"
                     )
-                leaves.append(np.asarray(bar_leaf))
+                leaves.append(_array(bar_leaf, f"verify: the gradient for argument {position} of {problem.title}"))
     return leaves
+
+
+def _array(value: Any, what: str) -> np.ndarray:
+    array = np.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.number):
+        raise ValueError(f"{what} holds a {type(value).__name__}, wanted an array of numbers")
+    return array
 
 
 _REPEATING = (primitives.scan_p, primitives.while_p)

@@ -55,7 +55,12 @@ def _perturbed(closed: core.ClosedJaxpr, operands: Sequence[Any], generator: np.
     def perturb(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
         return [_one_ulp(generator, output) if is_inexact(output) else output for output in jaxpr.bind(equation, inputs)]
 
-    return jaxpr.evaluate(closed, operands, dict.fromkeys(_ARITHMETIC, perturb))
+    def inline(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
+        # What is perturbed has been differentiated already: a rule for tangents has no further use.
+        return jaxpr.evaluate(equation.params["call_jaxpr"], inputs, handlers)
+
+    handlers = dict.fromkeys(_ARITHMETIC, perturb) | {p.custom_jvp_call_p: inline}
+    return jaxpr.evaluate(closed, operands, handlers)
 
 
 def _one_ulp(generator: np.random.Generator, value: Any) -> Any:

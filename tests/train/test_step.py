@@ -9,12 +9,15 @@ import pytest
 from jaxnets.train import State, fit, gradient_step, init_state
 
 OPTIMIZERS = {
+    "a plain transformation": optax.GradientTransformation(
+        lambda params: (), lambda grads, state, params=None: (jax.tree.map(lambda g: -0.2 * g, grads), state)
+    ),
     "sgd": optax.sgd(0.2),
     "momentum": optax.sgd(0.05, momentum=0.9, nesterov=True),
-    "adam with a schedule": optax.adam(optax.cosine_decay_schedule(0.1, 1200)),
+    "adam with a schedule": optax.adam(optax.cosine_decay_schedule(0.1, 300)),
     "clipping, then sgd": optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.2)),
     "injected": optax.inject_hyperparams(optax.sgd)(learning_rate=0.2),
-    "plateau, which needs the loss": optax.chain(optax.sgd(0.2), optax.contrib.reduce_on_plateau(patience=500)),
+    "plateau, which needs the loss": optax.chain(optax.sgd(0.2), optax.contrib.reduce_on_plateau(patience=200)),
 }
 
 
@@ -49,7 +52,7 @@ def test_every_optimizer_reaches_least_squares(name):
         data,
         key=jax.random.key(1),
         batch_size=60,
-        epochs=1200,
+        epochs=300,
     )
     np.testing.assert_allclose(flat(state.params), best, atol=2e-4)
     assert history[-1].loss < history[0].loss / 50
@@ -81,7 +84,7 @@ def test_one_step_is_the_update_by_hand_and_reports_the_loss_before_it():
 def test_parameters_and_optimizer_keep_their_precision(dtype):
     with jax.enable_x64(dtype == jnp.float64), jax.numpy_dtype_promotion("strict"):
         data, best = regression(dtype=dtype)
-        optimizer = optax.adam(0.02)
+        optimizer = optax.adam(0.05)
         state, history = fit(
             gradient_step(squared_error, optimizer),
             init_state(zeros(dtype), optimizer),
@@ -93,7 +96,7 @@ def test_parameters_and_optimizer_keep_their_precision(dtype):
         assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype(dtype)}
         assert {leaf.dtype for leaf in jax.tree.leaves(state.opt_state)} == {jnp.dtype(dtype), jnp.dtype("int32")}
         assert isinstance(history[-1].loss, float)
-        np.testing.assert_allclose(flat(state.params), best, atol=0.1)
+        np.testing.assert_allclose(flat(state.params), best, atol=0.02)
 
 
 def test_strict_promotion_still_holds_inside_the_loss():
@@ -102,7 +105,7 @@ def test_strict_promotion_still_holds_inside_the_loss():
 
     data, _ = regression()
     optimizer = optax.adam(0.1)
-    with jax.numpy_dtype_promotion("strict"), pytest.raises(TypeError, match="promotion"):
+    with jax.numpy_dtype_promotion("strict"), pytest.raises(jax.dtypes.TypePromotionError):
         gradient_step(mixed, optimizer)(init_state(zeros(), optimizer), data)
 
 

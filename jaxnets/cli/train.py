@@ -1,0 +1,4 @@
+import typer
+train = typer.Typer()
+@train.callback()
+def f(): ...

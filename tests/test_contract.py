@@ -1,0 +1,177 @@
+"""What every derivation of the catalog promises, whatever it computes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnets import verify
+from jaxnets.catalog import DERIVATIONS
+from jaxnets.rule import autodiff
+from jaxnets.verify.problem import is_inexact, random_cotangent
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+every_derivation = pytest.mark.parametrize("entry", DERIVATIONS, ids=lambda entry: entry.name)
+
+BATCH = {"mlp": 7, "neuron": 5}
+"""The batch size of a sample, where it is not simply the first axis of the first argument."""
+
+
+def sample(entry, seed=0):
+    return entry.sample(jax.random.key(seed))
+
+
+def batch_size(entry):
+    return BATCH.get(entry.name.split("/")[0], jax.tree.leaves(sample(entry))[0].shape[0])
+
+
+def by_hand(entry):
+    """The hand-derived vector-Jacobian product of an entry as (f, args, y_bar) -> cotangents of the float leaves."""
+
+    def vjp(args, y_bar):
+        if entry.gradient is not None:
+            result = entry.gradient(*args)
+            bars = result[0] if isinstance(result[-1], dict) else result
+            return [y_bar * leaf for leaf in floats(bars)]
+        inputs, rebuild = split(args)
+        return list(jax.vjp(lambda *inputs: entry.function(*rebuild(inputs)), *inputs)[1](y_bar))
+
+    return vjp
+
+
+def true(entry):
+    def vjp(args, y_bar):
+        inputs, rebuild = split(args)
+        return list(jax.vjp(lambda *inputs: autodiff(entry.function)(*rebuild(inputs)), *inputs)[1](y_bar))
+
+    return vjp
+
+
+def floats(tree):
+    return [leaf for leaf in jax.tree.leaves(tree) if is_inexact(leaf)]
+
+
+def split(args):
+    """The float leaves of the arguments, and the way back."""
+    leaves, tree = jax.tree.flatten(args)
+
+    def rebuild(inputs):
+        given = iter(inputs)
+        return jax.tree.unflatten(tree, [next(given) if is_inexact(leaf) else leaf for leaf in leaves])
+
+    return floats(args), rebuild
+
+
+def cotangent(entry, args, seed=1):
+    return random_cotangent(jax.random.key(seed), jax.eval_shape(entry.function, *args))
+
+
+def assert_same(hand, truth, tolerance=1e-12):
+    """Norm-wise, leaf by leaf: same number, shapes, dtypes and values."""
+    assert len(hand) == len(truth)
+    for ours, theirs in zip(hand, truth, strict=True):
+        assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+        assert np.linalg.norm(ours - theirs) <= tolerance * np.linalg.norm(theirs)
+
+
+@every_derivation
+def test_agrees_with_autodiff_in_float64(entry):
+    report = verify.derivation(entry, seed=1)
+    report.check()
+    assert report.worst_error <= 1e-12
+
+
+@every_derivation
+def test_is_the_adjoint_of_forward_mode(entry):
+    """⟨ȳ, J q̇⟩ = ⟨Jᵀ ȳ, q̇⟩, with J q̇ by forward mode: an oracle that shares no reverse pass with the rule."""
+    args = sample(entry)
+    y_bar = cotangent(entry, args)
+    inputs, rebuild = split(args)
+    keys = jax.random.split(jax.random.key(2), len(inputs))
+    tangents = [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, inputs, strict=True)]
+    _, y_dot = jax.jvp(lambda *inputs: autodiff(entry.function)(*rebuild(inputs)), inputs, tangents)
+    products = [jnp.sum(a * b) for a, b in zip(by_hand(entry)(args, y_bar), tangents, strict=True)]
+    scale = sum(map(abs, products)) + abs(jnp.sum(y_bar * y_dot))
+    assert abs(jnp.sum(y_bar * y_dot) - sum(products)) <= 1e-13 * scale
+
+
+@every_derivation
+def test_jit_changes_nothing(entry):
+    args = sample(entry)
+    y_bar = cotangent(entry, args)
+    hand = by_hand(entry)
+    assert_same(jax.jit(hand)(args, y_bar), hand(args, y_bar), 1e-14)
+
+
+@every_derivation
+def test_vmap_is_a_stack(entry):
+    samples = [sample(entry, seed) for seed in (0, 1, 2)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *samples)
+    y_bars = jnp.stack([cotangent(entry, args, seed) for seed, args in enumerate(samples)])
+    hand = by_hand(entry)
+    singles = [hand(args, y_bar) for args, y_bar in zip(samples, y_bars, strict=True)]
+    assert_same(jax.vmap(hand)(stacked, y_bars), [jnp.stack(leaves) for leaves in zip(*singles, strict=True)], 1e-14)
+
+
+@every_derivation
+def test_a_batch_of_one(entry):
+    size = batch_size(entry)
+    args = jax.tree.map(lambda a: a[:1] if a.ndim and a.shape[0] == size else a, sample(entry))
+    y_bar = cotangent(entry, args)
+    assert_same(by_hand(entry)(args, y_bar), true(entry)(args, y_bar))
+
+
+@every_derivation
+def test_all_axes_of_size_one(entry):
+    def shrink(a):
+        return a[(slice(0, 1),) * a.ndim] if is_inexact(a) else jnp.zeros((1,) * a.ndim, a.dtype)
+
+    args = jax.tree.map(shrink, sample(entry))
+    y_bar = cotangent(entry, args)
+    # With a single class a softmax is constant: its gradient is zero, exactly or but for rounding.
+    for ours, theirs in zip(by_hand(entry)(args, y_bar), true(entry)(args, y_bar), strict=True):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
+
+
+FITS_ANY_SHAPE = ("activations", "losses/gan_generator", "losses/l2_penalty")
+
+
+@pytest.mark.parametrize(
+    "entry", [e for e in DERIVATIONS if not e.name.startswith(FITS_ANY_SHAPE)], ids=lambda entry: entry.name
+)
+@pytest.mark.usefixtures("own_errors")
+def test_bad_shapes_are_named(entry):
+    args = sample(entry)
+    if entry.name == "mlp":
+        broken = (args[0], args[1][:, :-1])
+    elif entry.name.startswith("mlp/"):
+        broken = (args[0], (args[1][0][:, :-1], args[1][1]))
+    else:
+        broken = (args[0][:-1, ...] if len(args) == 2 else args[0][..., :-1], *args[1:])
+    with pytest.raises(ValueError, match=r"^\w+: .*\(?\d"):
+        entry.function(*broken)
+
+
+@every_derivation
+def test_float32_is_as_good_as_autodiff_in_float32(entry):
+    """Against the float64 truth the error is at most 8 times that of jax.grad in float32, either floored at one ulp."""
+    args = sample(entry)
+    y_bar = cotangent(entry, args)
+    narrow = jax.tree.map(lambda a: a.astype(jnp.float32) if is_inexact(a) else a, (args, y_bar))
+    wide = jax.tree.map(lambda a: a.astype(jnp.float64) if is_inexact(a) else a, narrow)
+    exact = true(entry)(*wide)
+    with jax.enable_x64(False):
+        hand, auto = by_hand(entry)(*narrow), true(entry)(*narrow)
+    for ours, theirs, truth in zip(hand, auto, exact, strict=True):
+        assert ours.dtype == jnp.float32
+        floor = np.finfo(np.float32).eps * np.linalg.norm(truth)
+        error = np.linalg.norm(np.asarray(ours, np.float64) - truth)
+        assert error <= 8 * max(np.linalg.norm(np.asarray(theirs, np.float64) - truth), floor)
+
+
+def test_names_are_unique_and_documents_exist():
+    names = [entry.name for entry in DERIVATIONS]
+    assert len(set(names)) == len(names)
+    assert all(entry.document.startswith("derivations/") and entry.equations for entry in DERIVATIONS)

@@ -1,0 +1,186 @@
+"""verify.rules: the wrong rule is found and named, wherever it stands, and right ones are left in peace."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxnets import verify
+from jaxnets.ops.affine import affine
+from jaxnets.rule import rule
+
+
+def tanh_forward(z):
+    a = jnp.tanh(z)
+    return a, a
+
+
+def tanh_backward(a, a_bar):
+    return ((1 - a**2) * a_bar,)
+
+
+def slightly_wrong_backward(a, a_bar):
+    return ((1 - a**2) * a_bar * (1 + 1e-6),)
+
+
+tanh = rule(tanh_forward, tanh_backward)
+wrong_tanh = rule(tanh_forward, slightly_wrong_backward)
+wrong_affine = rule(affine.forward, lambda r, z_bar: (z_bar @ r.w.T, -(r.x.T @ z_bar), z_bar.sum(0)))
+
+KEYS = jax.random.split(jax.random.key(1), 3)
+X, W, B = jax.random.normal(KEYS[0], (5, 3)), jax.random.normal(KEYS[1], (3, 7)), jax.random.normal(KEYS[2], (7,))
+
+
+def wrong(report):
+    return [row.name for row in report.rows if row.verdict is verify.Verdict.WRONG]
+
+
+def test_a_right_rule_passes_with_a_row_for_each_leaf_and_each_input_of_the_rule():
+    report = verify.rules(affine, X, W, B)
+    assert report.ok
+    assert report.first_wrong is None
+    assert [row.name for row in report.rows] == [
+        "value",
+        "rule affine, input 2",
+        "rule affine, input 1",
+        "rule affine, input 0",
+        "x",
+        "w",
+        "b",
+    ]
+    assert report.worst_error <= 1e-15
+
+
+def test_the_wrong_rule_is_named_and_the_right_one_before_it_is_not_blamed():
+    report = verify.rules(lambda x, w, b: tanh(wrong_affine(tanh(affine(x, w, b)) @ w.T, w, b)), X, W, B)
+    assert report.first_wrong is not None
+    assert report.first_wrong.name == "rule affine #2, input 1"
+    assert wrong(report) == ["rule affine #2, input 1", "w"]
+
+
+def test_a_part_in_a_million_is_seen_and_its_worst_entry_is_named():
+    report = verify.rules(lambda x: wrong_tanh(x), X)
+    assert wrong(report) == ["rule tanh, input 0", "x"]
+    assert report.first_wrong is not None
+    assert report.first_wrong.error == pytest.approx(1e-6, rel=1e-4)
+
+
+def in_scan(x):
+    return jax.lax.scan(lambda c, row: (wrong_tanh(c + row), tanh(c)), x[0], x)
+
+
+def in_vmap(x):
+    return jax.vmap(lambda row: wrong_tanh(row) + tanh(row))(x)
+
+
+def in_jit(x):
+    return jax.jit(lambda x: tanh(wrong_tanh(x)))(x)
+
+
+def in_cond(x):
+    return jax.lax.cond(x[0, 0] < 100.0, wrong_tanh, tanh, x)
+
+
+def in_remat(x):
+    return jax.checkpoint(lambda x: tanh(wrong_tanh(x)))(x)
+
+
+@pytest.mark.parametrize("f", [in_scan, in_vmap, in_jit, in_cond, in_remat])
+def test_a_wrong_rule_is_found_inside_everything(f):
+    report = verify.rules(f, X)
+    sites = [row for row in report.rows if row.name.startswith("rule")]
+    assert len(sites) == 2
+    assert [row.error for row in sites if row.verdict is verify.Verdict.WRONG] == [pytest.approx(1e-6, rel=1e-3)]
+
+
+def test_a_branch_that_is_not_taken_is_not_blamed():
+    report = verify.rules(lambda x: jax.lax.cond(x[0, 0] < 100.0, tanh, wrong_tanh, x), X)
+    assert report.ok
+
+
+def test_rules_of_other_libraries_are_verified_too():
+    report = verify.rules(lambda x: optax.scale_gradient(x, 0.5) * 3.0, X)
+    assert wrong(report)[0].startswith("rule _scale_gradient")
+
+    def reversed_gradient(x):
+        class Reverse(nn.Module):
+            @nn.compact
+            def __call__(self, x):
+                def forward(module, x):
+                    return nn.vjp(lambda module, x: x**3, module, x)
+
+                def backward(pull_back, y_bar):
+                    params_bar, x_bar = pull_back(y_bar)
+                    return params_bar, -x_bar
+
+                return nn.custom_vjp(lambda module, x: x**3, forward_fn=forward, backward_fn=backward)(self, x)
+
+        return Reverse().apply({}, x)
+
+    assert not verify.rules(reversed_gradient, X).ok
+
+
+def test_a_forward_pass_that_changes_the_value_is_wrong():
+    @jax.custom_vjp
+    def f(x):
+        return x**2
+
+    f.defvjp(lambda x: (x**2 + 1e-3, x), lambda x, y_bar: (2 * x * y_bar,))
+    report = verify.rules(lambda x: {"out": f(x)}, X)
+    assert wrong(report) == ["value['out']"]
+
+
+def test_nan_equals_nothing():
+    nan = rule(lambda x: (jnp.sqrt(x), x), lambda x, y_bar: (y_bar * jnp.nan,))
+    report = verify.rules(nan, jnp.ones(3))
+    assert wrong(report) == ["rule <lambda>, input 0", "x"]
+    assert np.isnan(report.worst_error)
+
+
+def test_integers_and_static_arguments_pass_through():
+    def take_forward(table, index, *, scale):
+        return scale * table[index], (table, index)
+
+    def take_backward(residuals, y_bar, *, scale):
+        table, index = residuals
+        return jnp.zeros_like(table).at[index].add(scale * y_bar), None
+
+    take = rule(take_forward, take_backward)
+    index = jnp.array([2, 2, 0])
+    assert verify.rules(lambda table, index: take(table, index, scale=3.0), X, index).ok
+    overwriting = rule(
+        take_forward,
+        lambda r, y_bar, *, scale: (jnp.zeros_like(r[0]).at[r[1]].set(scale * y_bar), None),
+    )
+    report = verify.rules(lambda table, index: overwriting(table, index, scale=3.0), X, index)
+    assert report.first_wrong is not None
+    assert report.first_wrong.worst is not None
+    assert report.first_wrong.worst[0] == 2  # the row that is read twice
+
+
+def test_an_ill_conditioned_point_is_called_powerless_not_wrong():
+    # softmax at ±40: the true gradient is the difference of two numbers that agree in all digits.
+    def forward(z):
+        p = jax.nn.softmax(z)
+        return p, p
+
+    p = rule(forward, lambda p, p_bar: (p * (p_bar - jnp.sum(p * p_bar)) + 1e-30,))
+    report = verify.rules(p, jnp.array([40.0, -40.0, 0.0]) * 3)
+    assert not report.ok
+    assert {row.verdict for row in report.rows if row.name == "z"} <= {verify.Verdict.NO_POWER, verify.Verdict.OK}
+
+
+@pytest.mark.parametrize(
+    ("f", "args", "message"),
+    [
+        (jnp.tanh, (X,), "tanh holds no custom-VJP rule"),
+        (tanh, (jnp.arange(3),), "no argument of tanh is a floating-point array"),
+        (lambda x: jnp.argmax(tanh(x)), (X,), "returns no floating-point array"),
+        (tanh, (jnp.array([1.0, jnp.nan]),), "z is not finite"),
+    ],
+)
+def test_what_cannot_be_verified_is_refused(f, args, message):
+    with pytest.raises(ValueError, match=message):
+        verify.rules(f, *args)
