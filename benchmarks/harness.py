@@ -1,9 +1,9 @@
 """The one harness of all benchmarks: interleaved variants, timed only while the machine is otherwise quiet.
 
 On a shared machine a timing says more about the neighbours than about the code.  So the variants take turns, in random
-order, in blocks of at least `block_s` seconds; a block counts only if every other process together used less than
-`foreign_limit` of the machine's cores during it; and a number is the median over the blocks that count.  With fewer than
-`MIN_BLOCKS` of them no time is compared: the report says so instead of printing a ratio.
+order, in blocks of at least `block_s` seconds; a block counts only if all other processes together used less than
+`foreign_limit` of the machine's cores during it; and a number is the median over the blocks that count.  While others
+are busy no block is begun.  With fewer than `MIN_BLOCKS` that count no times are compared: the report says so instead.
 """
 
 import importlib.metadata
@@ -63,6 +63,7 @@ class Report(NamedTuple):
 
     title: str
     unit: str
+    note: str
     reference: str
     load_measured: bool
     machine: Mapping[str, str]
@@ -70,7 +71,7 @@ class Report(NamedTuple):
 
 
 def read_load() -> Load | None:
-    """CPU time of the machine (/proc/stat, stolen time counted as busy) and of this process; None without /proc/stat."""
+    """CPU time of the machine (/proc/stat; stolen time is busy) and of this process; None without /proc/stat."""
     try:
         fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
     except OSError:
@@ -78,6 +79,18 @@ def read_load() -> Load | None:
     user, nice, system, _idle, _iowait, irq, softirq, steal = (int(field) for field in fields[1:9])
     ticks = user + nice + system + irq + softirq + steal
     return Load(ticks / os.sysconf("SC_CLK_TCK"), time.process_time())
+
+
+class Machine(NamedTuple):
+    """What the harness asks of the computer that it runs on."""
+
+    cores: int
+    clock: Callable[[], float]
+    load: Callable[[], Load | None]
+    sleep: Callable[[float], None]
+
+
+THIS_MACHINE = Machine(os.cpu_count() or 1, time.perf_counter, read_load, time.sleep)
 
 
 def foreign_share(before: Load | None, after: Load | None, seconds: float, cores: int) -> float:
@@ -93,22 +106,23 @@ def measure(
     *,
     title: str,
     unit: str = "call",
+    note: str = "",
     packages: Sequence[str] = (),
     blocks: int = 9,
     block_s: float = 0.1,
     limit_s: float = 120.0,
     foreign_limit: float = 0.08,
     seed: int = 0,
-    cores: int | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-    load: Callable[[], Load | None] = read_load,
+    machine: Machine = THIS_MACHINE,
 ) -> Report:
     """Time the variants against each other until each has `blocks` quiet blocks, or `limit_s` seconds have passed.
 
     Args:
       variants: what to compare, by name.
       reference: the variant that the ratios are taken to: ratio = time of the variant / time of the reference.
-      title, unit: what is measured, and what one unit of work is called, for the report.
+      title: what is measured, for the report.
+      unit: what one unit of work is called there.
+      note: what else a reader of it must know.
       packages: distributions whose versions belong in the report beside those of jax and NumPy.
       blocks: quiet blocks wanted of each variant.
       block_s: least length of a block; the number of calls in it is calibrated once.
@@ -116,31 +130,34 @@ def measure(
       foreign_limit: a block counts if other processes used less than this part of the machine's cores during it.
         Where the load cannot be read (no /proc/stat) every block counts, and the report says that it was not measured.
       seed: of the random order of the blocks.
-      cores: of the machine; counted if None.
-      clock, load: the readers of time and of CPU time.  These and `cores` are arguments for the sake of tests.
+      machine: where it runs, an argument for the sake of tests.
 
     Raises:
       ValueError: if `reference` is not one of the variants.
     """
     if reference not in variants:
         raise ValueError(f"measure: the reference {reference!r} is not among the variants {list(variants)}")
-    start, cores = clock(), cores or os.cpu_count() or 1
-    calls = {name: _calibrate(variant.run, block_s, clock) for name, variant in variants.items()}
+    end = machine.clock() + limit_s
+    calls = {name: _calibrate(variant.run, block_s, machine.clock) for name, variant in variants.items()}
     quiet: dict[str, list[float]] = {name: [] for name in variants}
     noisy = dict.fromkeys(variants, 0)
     order = random.Random(seed)
-    while (wanting := [name for name in variants if len(quiet[name]) < blocks]) and clock() - start < limit_s:
+    while wanting := [name for name in variants if len(quiet[name]) < blocks]:
         for name in order.sample(wanting, len(wanting)):
-            seconds, share = _block(variants[name].run, calls[name], cores, clock, load)
+            if not _wait(block_s, foreign_limit, end, machine):
+                break
+            seconds, share = _block(variants[name].run, calls[name], machine)
             if share < foreign_limit:
                 quiet[name].append(seconds / (calls[name] * variants[name].units))
             else:
                 noisy[name] += 1
+        if machine.clock() >= end:
+            break
     rows = (
         _row(name, quiet[name], noisy[name], quiet[reference], _temp_bytes(variant.compiled))
         for name, variant in variants.items()
     )
-    return Report(title, unit, reference, load() is not None, describe_machine(packages), tuple(rows))
+    return Report(title, unit, note, reference, machine.load() is not None, describe_machine(packages), tuple(rows))
 
 
 def ratio_spread(times: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
@@ -173,7 +190,7 @@ def to_markdown(report: Report) -> str:
     lines = [
         f"# {report.title}",
         "",
-        f"{filtered} Ratio: time of the variant / time of `{report.reference}`.",
+        " ".join([filtered, f"Ratio: time of the variant / time of `{report.reference}`.", report.note]).rstrip(),
         "",
         head,
         "",
@@ -213,16 +230,24 @@ def _calibrate(run: Callable[[], object], block_s: float, clock: Callable[[], fl
     return max(1, math.ceil(block_s / max(min(durations), 1e-9)))
 
 
-def _block(
-    run: Callable[[], object], calls: int, cores: int, clock: Callable[[], float], load: Callable[[], Load | None]
-) -> tuple[float, float]:
+def _wait(seconds: float, foreign_limit: float, end: float, machine: Machine) -> bool:
+    """Sleep until others were quiet for that long (who sleeps disturbs nobody).  False if the time is over first."""
+    while machine.clock() < end:
+        before, start = machine.load(), machine.clock()
+        machine.sleep(seconds)
+        if foreign_share(before, machine.load(), machine.clock() - start, machine.cores) < foreign_limit:
+            return True
+    return False
+
+
+def _block(run: Callable[[], object], calls: int, machine: Machine) -> tuple[float, float]:
     """Seconds that `calls` calls took, and the share of the cores that other processes used meanwhile."""
     run()  # brings this variant's code and data back into the caches
-    before, start = load(), clock()
+    before, start = machine.load(), machine.clock()
     for _ in range(calls):
         run()
-    seconds = clock() - start
-    return seconds, foreign_share(before, load(), seconds, cores)
+    seconds = machine.clock() - start
+    return seconds, foreign_share(before, machine.load(), seconds, machine.cores)
 
 
 def _row(name: str, times: list[float], noisy: int, reference: list[float], temp_bytes: int | None) -> Row:

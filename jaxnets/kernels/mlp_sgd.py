@@ -1,10 +1,10 @@
 """Exact minibatch SGD of a fully connected network, in the fastest order for a CPU.  Derivation: derivations/mlp.md.
 
-With small minibatches nearly all the time of a step goes into the first layer's weights w: they are read for the forward
-product, and read and written for the update.  But what the steps s < t did to w reaches the weighted inputs of minibatch t
-only through the products x_t x_sᵀ, which are known beforehand.  So the weighted inputs of a whole group of minibatches are
-computed from the weights at its start and corrected as the deltas become known, and w is updated once, at its end.  With
-learning rate η, weight decay λ, ρ = 1 - ηλ, and s, t = 0, 1, ... counting the minibatches of a group of m:
+With small minibatches nearly all the time of a step goes into the first layer's weights w: they are read for the
+forward product, and read and written for the update.  But what the steps s < t did to w reaches the weighted inputs of
+minibatch t only through the products x_t x_sᵀ, which are known beforehand.  So the weighted inputs of a whole group of
+minibatches are computed from the weights at its start and corrected as the deltas become known, and w is updated once,
+at its end.  With learning rate η, weight decay λ, ρ = 1 - ηλ, and s, t = 0, 1, ... counting the m of a group:
 
     (MK1) z_t = ρ^t x_t w_0 + b_0 - η Σ_{s<t} (ρ^{t-1-s} x_t x_sᵀ + 1) δ_s        1: the matrix of ones, for the bias
     (MK2) w_m = ρ^m w_0 - η Σ_{s<m} ρ^{m-1-s} x_sᵀ δ_s
@@ -14,7 +14,7 @@ learning rate η, weight decay λ, ρ = 1 - ηλ, and s, t = 0, 1, ... counting 
     (MK6) loss = C(a^L, target) + λ/2 Σ_l ‖w^l‖²
 
 δ is ∂C/∂z, one row an example.  Nothing is approximated: to rounding, the result is that of one step after another.
-Inside a block the weights are held as (n_out, n_in), which the products of narrow layers with small batches run faster on.
+Inside a block the weights are held as (n_out, n_in), on which the products of a narrow layer with few rows run faster.
 
 `sgd_block_plain` takes one step after another, every layer by (MK5): `sgd_block` is checked against it.
 """
@@ -61,7 +61,7 @@ def sgd_block(
 
     Args:
       params: one layer after another, such as `jaxnets.nets.mlp.init` makes.
-      batch: inputs x and targets t of k · batch_size examples; the minibatches are the consecutive slices of batch_size.
+      batch: inputs x and targets t of k · batch_size examples; the minibatches are consecutive slices of batch_size.
         k from 10 to 40 is long enough to pay for turning the weights, and short enough for the cache.
       activations: one rule per layer.
       cost: a rule `cost(a, t) -> scalar`, the mean over the examples of a minibatch.
@@ -74,8 +74,8 @@ def sgd_block(
       The parameters after the k steps, and the loss of every minibatch before its step.
 
     Raises:
-      ValueError: if batch_size does not divide the number of examples, group is less than 1, or widths or the numbers of
-        layers and activations disagree.
+      ValueError: if batch_size does not divide the number of examples, group is less than 1, or widths or the numbers
+        of layers and activations disagree.
     """
     steps = _check("sgd_block", params, batch, activations, batch_size)
     if group is None:
@@ -134,8 +134,8 @@ def sgd_step(
 ) -> Callable[[State, Batch], tuple[State, Float[Array, " steps"]]]:
     """`sgd_block` as a step for `jaxnets.train.fit`, the batch_size of which is then that of a block, k · batch_size.
 
-    The state is a NamedTuple with a field params, and keeps its other fields.  Where an epoch is no whole number of blocks
-    it ends with a shorter one, whose examples batch_size must divide too.
+    The state is a NamedTuple with a field params, and keeps its other fields.  Where an epoch is no whole number of
+    blocks it ends with a shorter one, whose examples batch_size must divide too.
     """
 
     def step(state: State, batch: Batch) -> tuple[State, Float[Array, " steps"]]:
@@ -164,14 +164,12 @@ def default_group(n_hidden: int, batch_size: int) -> int:
     return max(1, n_hidden // batch_size)
 
 
-def _group(
-    layers: Params, batch: Batch, batch_size: int, setting: _Setting
-) -> tuple[Params, Float[Array, " group"]]:
+def _group(layers: Params, batch: Batch, batch_size: int, setting: _Setting) -> tuple[Params, Float[Array, " group"]]:
     """All steps of one group; weights are (n_out, n_in)."""
     x, t = batch
     first, *later = layers
     size = x.shape[0] // batch_size
-    _, _, eta, l2, rho = setting
+    eta, rho = setting.eta, setting.rho
     number = np.repeat(np.arange(size), batch_size)
     lag = np.maximum(number[:, None] - 1 - number[None, :], 0)
     product = x @ x.T
@@ -205,7 +203,7 @@ def _backpropagate(
     z: Float[Array, "batch n_1"], t: Float[Array, "batch n_out"], later: Sequence[Any], setting: _Setting
 ) -> tuple[Float[Array, ""], Float[Array, "batch n_1"], list[Any]]:
     """From the first layer's weighted input: the cost, the delta there, and the other layers after their step."""
-    activations, cost, *_ = setting
+    activations, cost = setting.activations, setting.cost
     a, residuals = activations[0].forward(z)
     saved, inputs = [residuals], []
     for layer, activation in zip(later, activations[1:], strict=True):
@@ -223,9 +221,7 @@ def _backpropagate(
     return value, delta, after[::-1]
 
 
-def _descend(
-    layer: Any, a: Float[Array, "batch n_in"], delta: Float[Array, "batch n_out"], setting: _Setting
-) -> Any:
+def _descend(layer: Any, a: Float[Array, "batch n_in"], delta: Float[Array, "batch n_out"], setting: _Setting) -> Any:
     """One step of a layer whose input is a."""
     return layer._replace(
         w=setting.rho * layer.w - setting.eta * (delta.T @ a), b=layer.b - setting.eta * delta.sum(0)
@@ -250,9 +246,7 @@ def _turned(layers: Params) -> Params:
     return tuple(layer._replace(w=layer.w.T) for layer in layers)
 
 
-def _split(
-    batch: Batch, size: int
-) -> tuple[Float[Array, "slices {size} n_in"], Float[Array, "slices {size} n_out"]]:
+def _split(batch: Batch, size: int) -> tuple[Float[Array, "slices {size} n_in"], Float[Array, "slices {size} n_out"]]:
     """As many whole slices of `size` examples as there are, along a new first axis."""
     count = batch[0].shape[0] // size
     x, t = (leaf[: count * size].reshape(count, size, leaf.shape[1]) for leaf in batch)

@@ -19,12 +19,20 @@ spec.loader.exec_module(harness)
 
 
 class Machine:
-    """Two cores, whose time passes only while a variant runs: `foreign` is the part of the machine others use."""
+    """Two cores whose time passes only while a variant runs, or sleeps.
 
-    def __init__(self, foreign=lambda: 0.0):
+    `foreign` is the part of the machine that others use while a variant runs, `foreign_asleep` while none does.
+    """
+
+    def __init__(self, foreign=lambda: 0.0, foreign_asleep=lambda: 0.0):
         self.now = self.own = self.machine = 0.0
         self.foreign = foreign
+        self.foreign_asleep = foreign_asleep
         self.ran = []
+
+    def sleep(self, seconds):
+        self.now += seconds
+        self.machine += self.foreign_asleep() * 2 * seconds
 
     def variant(self, name, seconds, units=1):
         def run():
@@ -40,9 +48,7 @@ class Machine:
             variants,
             reference,
             title="Test",
-            clock=lambda: self.now,
-            load=lambda: harness.Load(self.machine, self.own),
-            cores=2,
+            machine=harness.Machine(2, lambda: self.now, lambda: harness.Load(self.machine, self.own), self.sleep),
             **options,
         )
 
@@ -89,11 +95,11 @@ def test_blocks_are_interleaved_and_their_order_varies_with_the_seed():
 
 
 def test_noisy_blocks_do_not_count():
-    shares = itertools.cycle([0.5, 0.0])
+    # Five calls to calibrate, then two a block, of which the second counts: that sees 0 and 0.5 by turns.
+    shares = itertools.cycle([0.5, 0.5, 0.0, 0.0])
     machine = Machine(lambda: next(shares))
-    # One call a block after one uncounted call: every block sees one share, and the shares alternate.
     report = machine.measure({"a": machine.variant("a", 0.2)}, "a", blocks=4)
-    assert row(report, "a").quiet_blocks in (0, 4)
+    assert (row(report, "a").quiet_blocks, row(report, "a").noisy_blocks) == (4, 3)
 
     busy = Machine(lambda: 0.081)
     report = busy.measure({"a": busy.variant("a", 0.2)}, "a", limit_s=3.0)
@@ -103,6 +109,23 @@ def test_noisy_blocks_do_not_count():
     nearly_busy = Machine(lambda: 0.079)
     report = nearly_busy.measure({"a": nearly_busy.variant("a", 0.2)}, "a", limit_s=3.0)
     assert row(report, "a").noisy_blocks == 0
+
+
+def test_no_block_is_begun_while_others_are_busy():
+    shares = iter([0.9, 0.9, 0.9, 0.0, 0.9, 0.0])
+    machine = Machine(foreign_asleep=lambda: next(shares))
+    report = machine.measure({"a": machine.variant("a", 0.2)}, "a", blocks=2, block_s=0.1)
+    assert (row(report, "a").quiet_blocks, row(report, "a").noisy_blocks) == (2, 0)
+    assert next(shares, None) is None
+    calls, sleeps = 9, 6
+    assert math.isclose(machine.now, calls * 0.2 + sleeps * 0.1)
+
+
+def test_waiting_for_quiet_ends_with_the_time():
+    machine = Machine(foreign_asleep=lambda: 0.9)
+    report = machine.measure({"a": machine.variant("a", 0.2)}, "a", limit_s=5.0)
+    assert machine.now < 5.5
+    assert (row(report, "a").quiet_blocks, row(report, "a").noisy_blocks) == (0, 0)
 
 
 def test_it_stops_at_the_limit_and_refuses_a_ratio_of_too_few_blocks():
@@ -135,10 +158,9 @@ def test_own_time_is_not_foreign():
 
 
 def test_without_a_load_reader_every_block_counts_and_the_report_says_so():
-    machine = Machine()
-    report = harness.measure(
-        {"a": machine.variant("a", 0.2)}, "a", title="Test", clock=lambda: machine.now, load=lambda: None, blocks=3
-    )
+    fake = Machine()
+    machine = harness.Machine(2, lambda: fake.now, lambda: None, fake.sleep)
+    report = harness.measure({"a": fake.variant("a", 0.2)}, "a", title="Test", machine=machine, blocks=3)
     assert row(report, "a").quiet_blocks == 3
     assert not report.load_measured
     assert "could not be measured" in harness.to_markdown(report)
@@ -180,11 +202,12 @@ def test_table_and_record(tmp_path):
         harness.Row("fast", 9, 0, 2.0e-2, 1.9e-2, 2.1e-2, 1.0, 0.97, 1.03, None),
         harness.Row("busy", 1, 7, None, None, None, None, None, None, None),
     )
-    report = harness.Report("Title", "step", "fast", True, harness.describe_machine(["optax"]), rows)
+    report = harness.Report("Title", "step", "A note.", "fast", True, harness.describe_machine(["optax"]), rows)
     text = harness.write(report, "name", tmp_path)
     assert (tmp_path / "name.md").read_text() == text
     lines = text.splitlines()
     assert lines[0] == "# Title"
+    assert lines[2].endswith("Ratio: time of the variant / time of `fast`. A note.")
     assert "| variant | time a step | ratio | quiet blocks | temporary memory |" in lines
     assert "| slow | 31 µs (30.5 µs to 32 µs) | 1.55 (1.50 to 1.62) | 9 of 11 | 4 KiB |" in lines
     assert "| fast | 20 ms (19 ms to 21 ms) | 1.00 (0.97 to 1.03) | 9 of 9 |  |" in lines

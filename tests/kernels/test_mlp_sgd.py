@@ -1,5 +1,6 @@
 """The deferred kernel against one step after another, and that against `jax.grad` of the loss."""
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -100,7 +101,7 @@ def problem(sizes, examples, dtype=np.float64, seed=0):
     def normal(*shape):
         return jnp.asarray(random.normal(size=shape), dtype)
 
-    params = tuple(Layer(normal(n, m) / n**0.5, normal(m)) for n, m in zip(sizes[:-1], sizes[1:], strict=True))
+    params = tuple(Layer(normal(n, m) / n**0.5, normal(m)) for n, m in itertools.pairwise(sizes))
     target = jnp.asarray(random.dirichlet(np.ones(sizes[-1]), examples), dtype)
     return Problem(params, (normal(examples, sizes[0]), target))
 
@@ -182,9 +183,7 @@ def test_float32_stays_close_over_many_steps(l2):
 @pytest.mark.usefixtures("x64")
 def test_the_layers_keep_their_type():
     params, batch = problem((3, 4, 2), 4)
-    after, _ = sgd_block(
-        params, batch, activations=(sigmoid, sigmoid), cost=quadratic, learning_rate=0.1, batch_size=2
-    )
+    after, _ = sgd_block(params, batch, activations=(sigmoid, sigmoid), cost=quadratic, learning_rate=0.1, batch_size=2)
     assert jax.tree.structure(after) == jax.tree.structure(params)
 
 

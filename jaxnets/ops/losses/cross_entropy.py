@@ -93,7 +93,7 @@ def softmax_cross_entropy_backward(
     log_q, p = residuals
     cx_bar = spread(c_bar, log_q, reduction)
     z_bar = cx_bar * (jnp.exp(log_q) * p.sum(-1, keepdims=True) - p)  # (LS38)
-    return z_bar, -cx_bar * _zero_if_absent(log_q, p)
+    return z_bar, -cx_bar * _zero_if_absent(log_q, p)  # (LS38)
 
 
 def _zero_if_absent(log_q: Distributions, p: Distributions) -> Distributions:

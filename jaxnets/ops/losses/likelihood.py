@@ -6,11 +6,11 @@
     kl_divergence
         (LS47) C_x = Σ_j p_j (log p_j - log q_j)
         (LS48) p_bar = C̄_x (log p - log q + 1),  q_bar = -C̄_x p/q
-    gaussian_kl of N(μ, e^λ) from N(0, 1), λ the logarithm of the variance
-        (LS49) C_x = ½ Σ [μ² + e^λ - 1 - λ]
-        (LS50) mu_bar = C̄_x μ,  lambda_bar = C̄_x ½(e^λ - 1)
+    gaussian_kl of N(μ, e^ρ) from N(0, 1), ρ the logarithm of the variance
+        (LS49) C_x = ½ Σ [μ² + e^ρ - 1 - ρ]
+        (LS50) mu_bar = C̄_x μ,  rho_bar = C̄_x ½(e^ρ - 1)
     bernoulli_negative_elbo: the two parts above that a variational auto-encoder with yes-or-no outputs adds up
-        (LS51) C_x = sigmoid_cross_entropy(logits, x) + gaussian_kl(μ, λ)
+        (LS51) C_x = sigmoid_cross_entropy(logits, x) + gaussian_kl(μ, ρ)
 
 Convention: 0 log 0 = 0.  Where p = 0, p log p has slope 0 in p (the true slope is minus infinity), so a one-hot p has a
 finite gradient; where also q = 0, the whole term is absent.
@@ -114,9 +114,9 @@ class GaussianKlResiduals(NamedTuple):
 def gaussian_kl_forward(
     mu: Latents, log_variance: Latents, *, reduction: Reduction = Reduction.MEAN
 ) -> tuple[Cost, GaussianKlResiduals]:
-    """KL(N(μ, e^λ) ‖ N(0, 1)), λ = log_variance, summed over independent latents.
+    """KL(N(μ, e^ρ) ‖ N(0, 1)), ρ = log_variance, summed over independent latents.
 
-    The variance itself is part of the value: above λ = 88.7 (float32; 709.7 in float64) cost and gradient are infinite.
+    The variance itself is part of the value: above ρ = 88.7 (float32; 709.7 in float64) cost and gradient are infinite.
 
     Raises:
       ValueError: if mu and log_variance differ in shape or dtype or are no floating-point arrays.
