@@ -1,7 +1,7 @@
-"""How long one step of minibatch gradient descent takes: Nielsen's networks, batch 10, against five other ways to run it.
+"""What one step of minibatch gradient descent takes: Nielsen's networks, batch 10, against five other ways to run it.
 
 All train the same network on the same 6000 images (`jaxnets.data.mnist_small`) from the same weights: sigmoid layers,
-quadratic cost, learning rate 3, every epoch in a new order.  Before anything is timed, every one must end an epoch in the
+quadratic cost, learning rate 3, every epoch in a new order.  Before anything is timed, each must end an epoch in the
 same order with the same parameters.  Run it with `python benchmarks/mlp.py`; the results are written to
 benchmarks/results/mlp-784-30-10 and mlp-784-100-10, with the endings .md and .json.
 """
@@ -81,7 +81,7 @@ def _fit(problem: Problem, step: Step, state: State, batch_size: int) -> Trainer
     latest = [state]
 
     def epoch(_: Order) -> None:
-        latest[0], _ = next(epochs)
+        latest[0] = next(epochs)[0]
 
     def params() -> Arrays:
         return [(np.asarray(layer.w), np.asarray(layer.b)) for layer in latest[0].params]
@@ -90,7 +90,7 @@ def _fit(problem: Problem, step: Step, state: State, batch_size: int) -> Trainer
 
 
 def flax_per_step(problem: Problem) -> Trainer:
-    """Flax (linen) and Optax: one call of a compiled step a minibatch, which gathers its rows from data on the device."""
+    """Flax (linen) and Optax: a call of a compiled step a minibatch, which gathers its rows from data on the device."""
 
     class Network(nn.Module):
         @nn.compact
@@ -100,7 +100,8 @@ def flax_per_step(problem: Problem) -> Trainer:
             return x
 
     def cost(params: Any, x: jax.Array, t: jax.Array) -> jax.Array:
-        return optax.losses.l2_loss(Network().apply({"params": params}, x), t).sum() / BATCH
+        a: Any = Network().apply({"params": params}, x)
+        return optax.losses.l2_loss(a, t).sum() / BATCH
 
     def step(state: TrainState, x: jax.Array, t: jax.Array, rows: jax.Array) -> tuple[TrainState, jax.Array]:
         value, grads = jax.value_and_grad(cost)(state.params, x[rows], t[rows])
@@ -132,14 +133,15 @@ def flax_per_step(problem: Problem) -> Trainer:
 def torch_loop(problem: Problem) -> Trainer:
     """PyTorch: a module, its SGD, and a batch a step, of data shuffled once an epoch."""
     x, t = torch.tensor(problem.x), torch.tensor(problem.t)
-    layers = []
+    linears = []
     for layer in problem.params:
-        linear = torch.nn.Linear(*layer.w.shape)
+        n_in, n_out = layer.w.shape
+        linear = torch.nn.Linear(n_in, n_out)
         with torch.no_grad():
             linear.weight.copy_(torch.tensor(np.asarray(layer.w).T))
             linear.bias.copy_(torch.tensor(np.asarray(layer.b)))
-        layers += [linear, torch.nn.Sigmoid()]
-    network = torch.nn.Sequential(*layers)
+        linears.append(linear)
+    network = torch.nn.Sequential(*(module for linear in linears for module in (linear, torch.nn.Sigmoid())))
     optimizer = torch.optim.SGD(network.parameters(), lr=RATE, fused=True)
     criterion = torch.nn.MSELoss(reduction="sum")
 
@@ -151,7 +153,6 @@ def torch_loop(problem: Problem) -> Trainer:
             optimizer.step()
 
     def params() -> Arrays:
-        linears = network[::2]
         return [(layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in linears]
 
     return Trainer(epoch, params)
@@ -161,7 +162,10 @@ def numpy_loop(problem: Problem) -> Trainer:
     """NumPy as the textbooks teach it: float64 column vectors, backpropagation of one example after another."""
     weights = [np.asarray(layer.w, np.float64).T for layer in problem.params]
     biases = [np.asarray(layer.b, np.float64)[:, None] for layer in problem.params]
-    pairs = [(x[:, None].astype(np.float64), t[:, None].astype(np.float64)) for x, t in zip(problem.x, problem.t)]
+    pairs = [
+        (x[:, None].astype(np.float64), t[:, None].astype(np.float64))
+        for x, t in zip(problem.x, problem.t, strict=True)
+    ]
     random = np.random.default_rng(0)
 
     def gradient(x: np.ndarray, t: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:

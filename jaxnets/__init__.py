@@ -1,1 +1,1 @@
-"""Classic neural networks as pure JAX functions, with backpropagation derived by hand and checked against `jax.grad`."""
+"""Classic neural networks as pure JAX functions, with hand-derived backpropagation checked against `jax.grad`."""

@@ -127,9 +127,7 @@ _SOFTMAX_NET: dict[str, Any] = {
 }
 
 DERIVATIONS: tuple[Derivation, ...] = (
-    Derivation(
-        "affine", affine, _normal((5, 3), (3, 7), (7,)), "derivations/affine.md", ("AF1", "AF2", "AF3", "AF4")
-    ),
+    Derivation("affine", affine, _normal((5, 3), (3, 7), (7,)), "derivations/affine.md", ("AF1", "AF2", "AF3", "AF4")),
     *_elementwise("unit_step", _S.unit_step, _S.unit_step_prime, _S.unit_step_second, ("AC1", "AC2", "AC3")),
     *_elementwise("sign", _S.sign, _S.sign_prime, _S.sign_second, ("AC4", "AC5", "AC6")),
     *_elementwise(

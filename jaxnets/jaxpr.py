@@ -1,9 +1,9 @@
 """An interpreter of jaxprs that lets the caller take over chosen primitives, wherever they stand.
 
 It evaluates a jaxpr equation by equation.  A primitive that has a handler is given to the handler; everything else is
-bound as it was.  Control flow (`jit`, `scan`, `while`, `cond`, `remat`, `shard_map`) is entered only if it holds a handled
-primitive, by calling the public JAX function again with the interpreted body, so that a handler may close over tracers
-of its caller (that is how `jaxnets.verify` measures a rule inside a scan).
+bound as it was.  Control flow (`jit`, `scan`, `while`, `cond`, `remat`, `shard_map`) is entered only if it holds a
+handled primitive, by calling the public JAX function again with the interpreted body, so that a handler may close over
+tracers of its caller (that is how `jaxnets.verify` measures a rule inside a scan).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from jax.extend import core
 from jax.extend.core import primitives
 
-Handlers = Mapping[core.Primitive, Callable[..., Sequence[Any]]]
+Handlers = Mapping[Any, Callable[..., Sequence[Any]]]
 """primitive -> handler(equation, *operands) -> list of results."""
 
 
@@ -29,7 +29,8 @@ class Trace(NamedTuple):
 
 def trace(f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Trace:
     """Trace f at its arguments.  Array leaves become operands; every other leaf (functions, strings, Python scalars)
-    stays the constant that it is, so static arguments need no marking."""
+    stays the constant that it is, so static arguments need no marking.
+    """
     leaves, tree = jax.tree.flatten((args, dict(kwargs or {})))
     dynamic = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves]
     operands = [leaf for leaf, moves in zip(leaves, dynamic, strict=True) if moves]
@@ -46,7 +47,8 @@ def trace(f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any
 
 def equations(jaxpr: core.Jaxpr, enter: Callable[[core.JaxprEqn], bool] = lambda _: True) -> Iterator[core.JaxprEqn]:
     """Every equation of a jaxpr and of the jaxprs inside it, in order of execution; those inside an equation for which
-    `enter` is false are passed over."""
+    `enter` is false are passed over.
+    """
     for equation in jaxpr.eqns:
         yield equation
         if enter(equation):

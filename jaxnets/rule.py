@@ -3,9 +3,9 @@
     forward(*args)              -> (y, residuals)      what is computed, and what the derivation needs later
     backward(residuals, y_bar)  -> (*args_bar)         the hand-derived vector-Jacobian product
 
-`rule` binds the two into an ordinary JAX function, `autodiff` gives back any function with every rule inside it replaced
-by its plain forward computation.  So `jax.grad(loss)` is by hand and `jax.grad(autodiff(loss))` is autodiff, of the same
-network, written once.  Derivation: derivations/autodiff-and-hand.md.
+`rule` binds the two into an ordinary JAX function, `autodiff` gives back any function with every rule inside it
+replaced by its plain forward computation.  So `jax.grad(loss)` is by hand and `jax.grad(autodiff(loss))` is autodiff,
+of the same network, written once.  Derivation: derivations/autodiff-and-hand.md.
 """
 
 import functools
@@ -35,28 +35,34 @@ class Rule(Protocol[P, Y_co]):
     forward: Callable[..., Any]
     backward: Callable[..., Any]
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Y_co: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Y_co:
+        """Compute the function."""
+        ...
 
 
 def rule(forward: Callable[P, tuple[Y, Any]], backward: Callable[..., tuple[Any, ...]]) -> Rule[P, Y]:
     """A JAX function that computes `forward` and differentiates by `backward`.
 
     Args:
-      forward: `forward(*args, **static) -> (y, residuals)`.  `y` and `residuals` are pytrees of arrays.  Its keyword-only
+      forward: `forward(*args, **static) -> (y, residuals)`.  `y` and `residuals` are pytrees of arrays.  Its
+      keyword-only
         parameters are the static ones (strides, activations, ...): hashable values, never differentiated.
-      backward: `backward(residuals, y_bar, **static) -> (*args_bar)`: a tuple with one cotangent per positional argument
+      backward: `backward(residuals, y_bar, **static) -> (*args_bar)`: a tuple with one cotangent per positional
+      argument
         of `forward`, of the argument's structure, shapes and dtypes.  For integers and PRNG keys, which have no
         derivative, it returns None.
 
     Returns:
-      The function `f(*args, **static) -> y`, named after `forward` less its suffix `_forward`, with its docstring, and with
-      `forward` and `backward` (with the defaults of `forward`) as attributes.  It jits, vmaps and shards.  Reverse mode runs `backward`, and higher
-      derivatives differentiate it; forward mode on `f` itself (`jax.jvp`, `jax.jacfwd`) works on `autodiff(f)` only.
+      The function `f(*args, **static) -> y`, named after `forward` less its suffix `_forward`, with its docstring, and
+      with `forward` and `backward` (with the defaults of `forward`) as attributes.  It jits, vmaps and shards.
+      Reverse mode runs `backward`, and higher derivatives differentiate it; forward mode on `f` itself (`jax.jvp`,
+      `jax.jacfwd`) works on `autodiff(f)` only.
 
     Raises:
       TypeError: at definition, if `forward` takes `*args` or `**kwargs`; at a call, if a static argument is an array or
         cannot be hashed.
-      ValueError: when a backward pass is traced whose cotangents differ from the arguments in number, structure, shape or
+      ValueError: when a backward pass is traced whose cotangents differ from the arguments in number, structure, shape
+      or
         dtype.
     """
     signature = inspect.signature(forward)
@@ -96,7 +102,9 @@ def rule(forward: Callable[P, tuple[Y, Any]], backward: Callable[..., tuple[Any,
     function = cast(Any, call)
     function.forward = forward
     # Called on its own, the backward pass has the same defaults as the forward pass.
-    defaults = {key: p.default for key, p in signature.parameters.items() if key in static_names and p.default is not p.empty}
+    defaults = {
+        key: p.default for key, p in signature.parameters.items() if key in static_names and p.default is not p.empty
+    }
     function.backward = functools.partial(backward, **defaults) if defaults else backward
     return function
 
@@ -104,10 +112,10 @@ def rule(forward: Callable[P, tuple[Y, Any]], backward: Callable[..., tuple[Any,
 def autodiff(f: Callable[P, Y]) -> Callable[P, Y]:
     """`f` with every custom VJP rule inside it replaced by the plain computation, so that JAX differentiates it itself.
 
-    Works on any function that `jax.jit` could trace, through `jit`, `vmap`, `scan`, `while_loop`, `cond`, `switch`, `remat`,
-    `shard_map` and rules inside rules, and removes rules from anywhere (`jax.custom_vjp` in other libraries too).
-    `jax.custom_jvp` rules stay: they hold JAX's own conventions (`jax.nn.relu` has slope 0 at 0), and they are the truth
-    that a hand-derived pass is compared with.  A function without rules is called as it is.
+    Works on any function that `jax.jit` could trace, through `jit`, `vmap`, `scan`, `while_loop`, `cond`, `switch`,
+    `remat`, `shard_map` and rules inside rules, and removes rules from anywhere (`jax.custom_vjp` in other libraries
+    too).  `jax.custom_jvp` rules stay: they hold JAX's own conventions (`jax.nn.relu` has slope 0 at 0), and they are
+    the truth that a hand-derived pass is compared with.  A function without rules is called as it is.
 
     Only array leaves of the arguments are traced: anything else, Python scalars included, is a constant.
 
@@ -172,6 +180,7 @@ class _Leaf(NamedTuple):
 
     @property
     def differentiable(self) -> bool:
+        """Whether it has a cotangent at all: integers and keys have none."""
         return jnp.issubdtype(self.dtype, jnp.inexact)
 
 
@@ -235,7 +244,9 @@ def _checked(what: str, wanted: _Leaf, bar: Any) -> Any:
 
 def _static(name: str, key: str, value: Any) -> Any:
     if isinstance(value, jax.Array | np.ndarray):
-        raise TypeError(f"{name}: {key} is static (keyword-only), got an array {jnp.result_type(value)}{list(value.shape)}")
+        raise TypeError(
+            f"{name}: {key} is static (keyword-only), got an array {jnp.result_type(value)}{list(value.shape)}"
+        )
     try:
         hash(value)
     except TypeError:

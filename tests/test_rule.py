@@ -239,9 +239,9 @@ def test_static_arguments_are_keyword_only_and_have_defaults():
     assert jax.jit(functools.partial(scaled, factor=3.0))(1.0) == 3.0
     assert jax.grad(scaled)(1.0) == 2.0
     assert jax.grad(functools.partial(scaled, factor=5.0))(1.0) == 5.0
-    with pytest.raises(TypeError, match="factor is static .* got an array"):
+    with pytest.raises(TypeError, match=r"factor is static .* got an array"):
         scaled(1.0, factor=jnp.asarray(2.0))
-    with pytest.raises(TypeError, match="factor is static .* hashable"):
+    with pytest.raises(TypeError, match=r"factor is static .* hashable"):
         scaled(1.0, factor=[2.0])
 
 

@@ -40,7 +40,9 @@ def load(name: DataSet) -> sets.Dataset:
 
 
 def data(
-    names: Annotated[list[DataSet] | None, typer.Argument(help="Data sets; mnist-small is part of the package.")] = None,
+    names: Annotated[
+        list[DataSet] | None, typer.Argument(help="Data sets; mnist-small is part of the package.")
+    ] = None,
 ) -> None:
     """Load data sets and check them, with a download where they are nowhere on this machine.
 

@@ -24,7 +24,9 @@ def verify(
         list[str] | None,
         typer.Argument(metavar="[NAME|FILE.py]...", help="Derivations by name, or Python files that declare some."),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every row of every report to this file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write every row of every report to this file.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the samples and of the random cotangents.")] = 0,
 ) -> None:
     """Check hand-derived gradients against autodiff, in float64.
@@ -83,7 +85,8 @@ def _declared(path: Path) -> list[Derivation]:
     if not path.is_file():
         raise typer.BadParameter(f"there is no file {path}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    assert spec is not None  # a .py file always has a loader
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent))  # so that the file can import its neighbours, as `python file.py` would
     try:
@@ -120,7 +123,9 @@ def _table(chosen: list[Derivation], reports: list[Report]) -> Table:
     table = _columns("derivation", "equations", "error", "verdict")
     for entry, report in zip(chosen, reports, strict=True):
         style = "green" if report.ok else "red"
-        table.add_row(entry.name, " ".join(entry.equations), f"{report.worst_error:.1e}", f"[{style}]{_verdict(report)}")
+        table.add_row(
+            entry.name, " ".join(entry.equations), f"{report.worst_error:.1e}", f"[{style}]{_verdict(report)}"
+        )
     return table
 
 

@@ -109,7 +109,9 @@ def train_mlp(
     activation: Annotated[Activation, typer.Option(help="Activation of the hidden layers.")] = Activation.SIGMOID,
     weights: Annotated[Weights, typer.Option(help="Start of the weights: scaled is N(0, 1/n_in).")] = Weights.SCALED,
     l2: Annotated[float, typer.Option(min=0.0, help="Weight decay λ: the loss gains λ/2 Σ w².")] = 0.0,
-    train_size: Annotated[int | None, typer.Option(min=1, help="Use only the first examples of the training set.")] = None,
+    train_size: Annotated[
+        int | None, typer.Option(min=1, help="Use only the first examples of the training set.")
+    ] = None,
 ) -> None:
     """Train a fully connected network to classify images; print an epoch table and the test accuracy.
 
@@ -121,7 +123,9 @@ def train_mlp(
     images, labels = as_inputs(loaded.train_images), loaded.train_labels
     if train_size is not None:
         if train_size > len(images):
-            raise typer.BadParameter(f"--train-size is {train_size}, {data_set.value} has {len(images)} training images")
+            raise typer.BadParameter(
+                f"--train-size is {train_size}, {data_set.value} has {len(images)} training images"
+            )
         images, labels = images[:train_size], labels[:train_size]
     if batch_size > len(images):
         raise typer.BadParameter(f"--batch-size is {batch_size}, there are {len(images)} training images")

@@ -2,14 +2,14 @@
 
 Y. Wakui and S. Wakui's introduction to the mathematics of deep learning (Gijutsu-Hyoron Sha, 2017) trains a 12-3-2
 network on 64 pictures of 0 and 1 of 4 x 3 pixels, and a convolutional network on 96 pictures of 1, 2 and 3 of 6 x 6
-pixels. The pictures of the book are not available. These are not they: they are rebuilt, in the same number and size, from
+pixels. The book's pictures are not available. These are not they: they are rebuilt, in the same number and size, from
 the drawings below.
 
 For each class, in this order:
 
 1. the drawings;
 2. each drawing moved by one pixel to the right, to the left, down and up, where no ink falls off the edge;
-3. each of these with one pixel turned over: of all such pictures, taken drawing by drawing and pixel by pixel, those that
+3. each of these with one pixel turned over: of all such pictures, drawing by drawing and pixel by pixel, those that
    differ from every drawing (moved or not) of the other classes in more than one pixel; as many of them as are still
    wanted, evenly spaced in that list.
 
@@ -122,8 +122,6 @@ def _distinct(images: Bool[np.ndarray, "_ rows columns"]) -> Bool[np.ndarray, "_
     return images[np.sort(first)]
 
 
-def _difference(
-    images: Bool[np.ndarray, "n rows columns"], others: Bool[np.ndarray, "m rows columns"]
-) -> np.ndarray:
+def _difference(images: Bool[np.ndarray, "n rows columns"], others: Bool[np.ndarray, "m rows columns"]) -> np.ndarray:
     """Return for each image the number of pixels in which it differs from the nearest of the others."""
     return (images[:, None] ^ others).sum((2, 3)).min(1)

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .idx import DataError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 
 class Published(NamedTuple):
@@ -52,7 +52,8 @@ def _fetch(file: str, sha256: str, mirrors: tuple[str, ...], folder: Path, progr
         task = progress.add_task(file, total=None)
         downloader = pooch.HTTPDownloader(progressbar=_pooch_bar(progress, task), chunk_size=1 << 16)
         try:
-            pooch.retrieve(mirror + file, known_hash=sha256, fname=file, path=folder, downloader=downloader)
+            # Pooch annotates the argument with a type that its own downloaders do not have.
+            pooch.retrieve(mirror + file, sha256, file, folder, downloader=downloader)  # pyright: ignore[reportArgumentType]
         except (RequestException, ValueError) as error:  # ValueError is pooch's for a wrong checksum
             failures.append(f"{mirror}{file}: {error}")
             progress.remove_task(task)
@@ -61,7 +62,7 @@ def _fetch(file: str, sha256: str, mirrors: tuple[str, ...], folder: Path, progr
     return failures
 
 
-def _pooch_bar(progress: "Progress", task) -> SimpleNamespace:
+def _pooch_bar(progress: "Progress", task: "TaskID") -> Any:
     """Return what pooch takes for a progress bar: it sets `total`, and calls `update`, `reset` and `close`."""
     bar = SimpleNamespace(total=0, reset=lambda: progress.reset(task), close=lambda: progress.stop_task(task))
     bar.update = lambda count: progress.update(task, advance=count, total=bar.total or None)

@@ -31,7 +31,7 @@ class Dataset(NamedTuple):
 
 
 class File(NamedTuple):
-    """What one IDX file of a data set must be. The checksum is of the contents: compressing again does not change it."""
+    """What one IDX file of a data set must be. The checksum is of the contents, however they are compressed."""
 
     name: str
     shape: tuple[int, ...]
@@ -43,7 +43,7 @@ Files = tuple[File, File, File, File]
 
 
 def describe(sizes: tuple[int, int], sha256: tuple[str, str, str, str]) -> Files:
-    """Return the four files of a data set with as many training and test images, and these checksums of the contents."""
+    """Return the files of a data set with so many training and test images, and these checksums of the contents."""
     shapes = [shape for n in sizes for shape in ((n, 28, 28), (n,))]
     train_images, train_labels, test_images, test_labels = map(File, NAMES, shapes, sha256)
     return train_images, train_labels, test_images, test_labels
@@ -76,7 +76,7 @@ def read_contents(path: Traversable) -> bytes:
 def read_file(folder: Traversable, file: File) -> UInt8[np.ndarray, "..."]:
     """Return the array of one file.
 
-    Raises DataError, naming the file, what was got and what was wanted, unless it is exactly the file that was asked for.
+    Raises DataError, naming the file, what was got and what was wanted, unless it is exactly the file asked for.
     """
     path = find_file(folder, file.name)
     if path is None:
@@ -87,9 +87,7 @@ def read_file(folder: Traversable, file: File) -> UInt8[np.ndarray, "..."]:
         raise DataError(f"{path}: holds {array.dtype} {array.shape}, wanted uint8 {file.shape}")
     digest = hashlib.sha256(data).hexdigest()
     if digest != file.sha256:
-        raise DataError(
-            f"{path}: the contents have SHA-256 {digest}, wanted {file.sha256}: remove or replace the file"
-        )
+        raise DataError(f"{path}: the contents have SHA-256 {digest}, wanted {file.sha256}: remove or replace the file")
     return array
 
 

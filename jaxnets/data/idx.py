@@ -1,8 +1,8 @@
 """The IDX format of the MNIST files: bytes to array, and back.
 
-Two zero bytes, one byte for the type of the entries, one for the number of axes; the length of each axis as a big-endian
-32-bit number; then the entries, big-endian, last axis fastest.  Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST
-database of handwritten digits", section "File formats".
+Two zero bytes, one byte for the type of the entries, one for the number of axes; the length of each axis as a 32-bit
+number; then the entries, last axis fastest. All numbers are big-endian.  Source: Y. LeCun, C. Cortes, C. Burges, "The
+MNIST database of handwritten digits", section "File formats for the MNIST database".
 """
 
 import math
@@ -28,8 +28,8 @@ _DTYPES = {
 def parse_idx(data: bytes, name: str) -> Shaped[np.ndarray, "..."]:
     """Return the array that the bytes of an IDX file hold, in the machine's byte order.
 
-    Raises DataError, naming the file, when the magic number is not IDX's, or the bytes are fewer or more than the header
-    promises.
+    Raises DataError, naming the file, when the magic number is not IDX's, or there are fewer or more bytes than the
+    header promises.
     """
     magic = data[:4]
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES:

@@ -10,7 +10,7 @@ def as_inputs(images: UInt8[np.ndarray, "n h w"]) -> Float32[np.ndarray, "n h*w"
     Raises ValueError when images is not a uint8 array of three axes.
     """
     _check_images("as_inputs", images)
-    return images.reshape(len(images), -1) / np.float32(255)
+    return images.reshape(len(images), images.shape[1] * images.shape[2]) / np.float32(255)
 
 
 def as_images(images: UInt8[np.ndarray, "n h w"]) -> Float32[np.ndarray, "n h w 1"]:

@@ -86,9 +86,9 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Return MNIST: 60,000 training and 10,000 test images of handwritten digits, label = digit.
 
     The four IDX files, plain or gzipped, are taken from `folder`; without one, from the first that has them of
-    $JAXNETS_DATA/mnist, $JAXNETS_DATA and the user's cache; else they are downloaded into the cache. Whatever the place,
-    their contents are checked against the published ones. Raises DataError, which names the file, when one is missing
-    from `folder`, damaged or another, or when no mirror delivers it.
+    $JAXNETS_DATA/mnist, $JAXNETS_DATA and the user's cache; else they are downloaded into the cache. Whatever the
+    place, their contents are checked against the published ones. Raises DataError, which names the file, when one is
+    missing from `folder`, damaged or not the published one, or when no mirror delivers it.
 
     Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition",
     Proceedings of the IEEE 86 (1998), section III.A.
@@ -115,4 +115,4 @@ def mnist_small() -> Dataset:
     They are part of the package (`mnist_small/ATTRIBUTION.md`) and equal to `stratified_subset(mnist(), 600, 100)`.
     Raises DataError when the installed files are damaged.
     """
-    return read_dataset(resources.files(__package__) / "mnist_small", MNIST_SMALL)
+    return read_dataset(resources.files("jaxnets.data") / "mnist_small", MNIST_SMALL)

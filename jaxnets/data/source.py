@@ -1,4 +1,4 @@
-"""Where a published data set is looked for: a given folder, $JAXNETS_DATA, the user's cache, the system, the mirrors."""
+"""Where a published data set is had from: a given folder, $JAXNETS_DATA, the user's cache, the system, the mirrors."""
 
 import hashlib
 import os
@@ -29,19 +29,34 @@ class Source(NamedTuple):
 
 
 def load(source: Source, folder: str | os.PathLike[str] | None) -> Dataset:
-    """Return the data set from the folder; without one, from the first place that has it, or from the network.
+    """Return the data set from where `locate` finds it. DataError when a file is damaged or not the published one."""
+    return read_dataset(locate(source, folder), source.files)
 
-    Raises DataError when a file is missing, damaged or not the published one, or when no mirror delivers it.
+
+def locate(source: Source, folder: str | os.PathLike[str] | None) -> Path:
+    """Return the folder; without one, the first place that has the data set, or the cache, once it is downloaded.
+
+    Raises DataError when the folder, or such a place, lacks some of the files, or when no mirror delivers them.
     """
     if folder is not None:
         given = Path(folder).expanduser()
         _check_complete(source, given)
-        return read_dataset(given, source.files)
-    place = next((place for place in _places(source) if _holds(source, place)), None)
-    if place is None:
-        place = _cache(source)
-        download(source.name, source.published, place)
-    return read_dataset(place, source.files)
+        return given
+    for place in _places(source):
+        if holds(source, place):
+            return place
+    cache = _cache(source)
+    download(source.name, source.published, cache)
+    return cache
+
+
+def holds(source: Source, folder: Path) -> bool:
+    """Whether the folder has this data set. DataError when it has only some of the files: no silent way round it."""
+    missing = missing_files(folder, source.files)
+    if len(missing) == len(source.files) or _is_namesake(source, folder):
+        return False
+    _check_complete(source, folder)
+    return True
 
 
 def _places(source: Source) -> Iterator[Path]:
@@ -54,15 +69,6 @@ def _places(source: Source) -> Iterator[Path]:
     if not missing_files(cache, source.files):
         yield cache
     yield from map(Path, source.system)
-
-
-def _holds(source: Source, folder: Path) -> bool:
-    """Whether the folder has this data set. DataError when it has only some of the files: no silent way round it."""
-    missing = missing_files(folder, source.files)
-    if len(missing) == len(source.files) or _is_namesake(source, folder):
-        return False
-    _check_complete(source, folder)
-    return True
 
 
 def _is_namesake(source: Source, folder: Path) -> bool:

@@ -10,8 +10,8 @@ Layer l = 1 ... L, a⁰ = x, one row an example, g_l the activation of layer l, 
 
 An activation that couples the units of a layer (softmax) stands in (BP1) and (BP2) with its Jacobian in place of ⊙ g'.
 
-Sources: Rumelhart, Hinton and Williams 1986, Learning representations by back-propagating errors; Nielsen, Neural Networks
-and Deep Learning, ch. 2, (BP1) to (BP4), ch. 3, (85) for λ (his λ/n is this λ).
+Sources: Rumelhart, Hinton and Williams 1986, Learning representations by back-propagating errors; Nielsen, Neural
+Networks and Deep Learning, ch. 2, (BP1) to (BP4), ch. 3, (85) for λ (his λ/n is this λ).
 """
 
 from collections.abc import Sequence
@@ -149,7 +149,8 @@ def loss(
     """Regularised cost of a batch (x, t) (MP4).
 
     Args:
-      cost: a rule `cost(a, t) -> scalar`, such as `jaxnets.ops.losses.quadratic`.  For a sigmoid or softmax output with cross
+      cost: a rule `cost(a, t) -> scalar`, such as `jaxnets.ops.losses.quadratic`.  For a sigmoid or softmax output
+      with cross
         entropy, let the last activation be `linear` and the cost take logits.
       l2: λ ≥ 0, a Python number: gradient descent at rate η shrinks the weights by the factor 1 - ηλ a step.
     """

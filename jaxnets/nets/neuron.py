@@ -57,12 +57,12 @@ def sigmoid_neuron(unit: Unit, x: Float[Array, "batch n_in"]) -> Float[Array, " 
 
 
 def linear_unit(w: Float[Array, " n_in"], x: Float[Array, "batch n_in"]) -> Float[Array, " batch"]:
-    """w·x; a bias is the weight of an input that is always 1, see `augment` (NE4)."""
+    """Weighted sum w·x; a bias is the weight of an input that is always 1, see `augment` (NE4)."""
     return _weighted(x, w)  # (NE4)
 
 
 def augment(x: Float[Array, "batch n_in"]) -> Float[Array, "batch n_in_plus_1"]:
-    """x with a last column of ones, whose weight is the bias."""
+    """Append to x a last column of ones, whose weight is the bias."""
     return jnp.concatenate([x, jnp.ones_like(x[:, :1])], 1)
 
 
@@ -114,12 +114,16 @@ class PerceptronRun(NamedTuple):
 
 
 def train_perceptron(
-    unit: Unit, x: Float[Array, "batch n_in"], t: Float[Array, " batch"], learning_rate: float | Float[Array, ""], epochs: int
+    unit: Unit,
+    x: Float[Array, "batch n_in"],
+    t: Float[Array, " batch"],
+    learning_rate: float | Float[Array, ""],
+    epochs: int,
 ) -> PerceptronRun:
     """Rosenblatt's rule (NE5), one example after the other, `epochs` times over the batch in its given order.
 
-    It is the subgradient descent of the perceptron loss.  On separable data it makes at most (R/γ)² mistakes (Novikoff);
-    on others, such as XOR, it never stops making them.
+    It is the subgradient descent of the perceptron loss.  On separable data it makes at most (R/γ)² mistakes
+    (Novikoff); on others, such as XOR, it never stops making them.
 
     Args:
       t: targets in {0, 1}.

@@ -1,15 +1,16 @@
 """Backpropagation as a signal-flow picture, in the way it is often taught, and why it is not the gradient.
 
-The tutorial draws the error δ = t - y flowing backwards through the weights alone and puts the slope of the activation into
-the update only.  From the second layer on, the slopes of the layers above are then missing.
+The tutorial draws the error δ = t - y flowing backwards through the weights alone and puts the slope of the activation
+into the update only.  From the second layer on, the slopes of the layers above are then missing.
 
     (SF1) d^L = t - a^L              (SF2) d^l = d^{l+1} w^{l+1}ᵀ
     (SF3) Δw^l = η a^{l-1}ᵀ (d^l ⊙ g'(z^l))
 
-The last layer's update is η times minus the gradient of ½ Σ ‖t - a^L‖²; the ones before it agree with (BP2) only where all
-slopes above are 1.  Derivation and the corrected form: derivations/mlp.md.
+The last layer's update is η times minus the gradient of ½ Σ ‖t - a^L‖²; the ones before it agree with (BP2) only where
+all slopes above are 1.  Derivation and the corrected form: derivations/mlp.md.
 
-Source: Bernacki and Włodarczyk, Principles of training multi-layer neural network using backpropagation, AGH Kraków 2004.
+Source: Bernacki and Włodarczyk, Principles of training multi-layer neural network using backpropagation, AGH Kraków
+2004.
 """
 
 from jaxtyping import Array, Float

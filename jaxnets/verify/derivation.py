@@ -16,8 +16,8 @@ class Derivation(NamedTuple):
 
     `function` holds one or more rules; or, where `gradient` is given, it is a scalar loss and `gradient(*args)` is its
     hand-written gradient (see `jaxnets.verify.gradient`).  `sample(key)` gives the tuple of arguments, with dimensions
-    that are all distinct, so that a transposed result cannot pass for the right one.  `document` is the Markdown file that
-    derives it and `equations` are the tags of its equations.
+    that are all distinct, so that a transposed result cannot pass for the right one.  `document` is the Markdown file
+    that derives it and `equations` are the tags of its equations.
     """
 
     name: str

@@ -23,8 +23,8 @@ def gradient(loss: Callable[..., Any], hand: Callable[..., Any], *args: Any, see
       loss: `loss(*args) -> scalar`, any function that `jax.jit` can trace.  It may name intermediate values with
         `jax.ad_checkpoint.checkpoint_name(value, "z1")`.
       hand: `hand(*args)` returns the tuple of gradients, one per argument and of its structure (None for an argument
-        without derivative), or that tuple and a dict: name -> delta, ∂loss/∂(the value of that name).  It is called with
-        float64 arrays and need not be traceable: NumPy and Python loops are fine.
+        without derivative), or that tuple and a dict: name -> delta, ∂loss/∂(the value of that name).  It is called
+        with float64 arrays and need not be traceable: NumPy and Python loops are fine.
       args: the arguments; floating-point leaves are converted to float64.
       seed: unused randomness is harmless here: a scalar has one cotangent, 1.
 
@@ -61,7 +61,8 @@ def _report(problem: Problem, args: tuple[Any, ...], result: Any) -> Report:
     bars, deltas = _split(result, args)
     hand = _leaves(problem, args, bars)
     named = _named_values(problem.closed.jaxpr, list(deltas))
-    probes = {name: np.zeros(equation.outvars[0].aval.shape) for name, equation in named.items()}
+    avals: dict[str, Any] = {name: equation.outvars[0].aval for name, equation in named.items()}
+    probes = {name: np.zeros(aval.shape) for name, aval in avals.items()}
 
     def plain(probes: dict[str, Any], *inputs: Any) -> list[Any]:
         return _probed(problem, probes, problem.merge(inputs))
@@ -97,29 +98,30 @@ def _split(result: Any, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[st
     return result, {}
 
 
-def _leaves(problem: Problem, args: tuple[Any, ...], bars: tuple[Any, ...]) -> list[Any]:
+def _leaves(problem: Problem, args: tuple[Any, ...], bars: tuple[Any, ...]) -> list[np.ndarray]:
+    """The leaves of the hand's gradients that belong to floating-point leaves of the arguments."""
     if len(bars) != len(args):
         raise ValueError(f"verify: hand returned {len(bars)} gradients, {problem.title} has {len(args)} arguments")
+    return [
+        leaf
+        for position, (arg, bar) in enumerate(zip(args, bars, strict=True))
+        for leaf in _leaves_of(f"verify: the gradient for argument {position} of {problem.title}", arg, bar)
+    ]
+
+
+def _leaves_of(what: str, arg: Any, bar: Any) -> list[np.ndarray]:
+    arg_leaves, tree = jax.tree.flatten(arg)
+    try:
+        bar_leaves = [None] * len(arg_leaves) if bar is None else tree.flatten_up_to(bar)
+    except ValueError as error:
+        raise ValueError(f"{what} has another structure than it: {error}") from None
     leaves = []
-    for position, (arg, bar) in enumerate(zip(args, bars, strict=True)):
-        tree = jax.tree.structure(arg)
-        arg_leaves = jax.tree.leaves(arg)
-        if bar is None:
-            bar = jax.tree.unflatten(tree, [None] * len(arg_leaves))
-        try:
-            bar_leaves = tree.flatten_up_to(bar)
-        except ValueError as error:
-            raise ValueError(
-                f"verify: the gradient for argument {position} of {problem.title} has another structure than it: {error}"
-            ) from None
-        for leaf, bar_leaf in zip(arg_leaves, bar_leaves, strict=True):
-            if hasattr(leaf, "dtype") and is_inexact(leaf):
-                if bar_leaf is None:
-                    raise ValueError(
-                        f"verify: the gradient for argument {position} of {problem.title} is None, wanted "
-                        f"{leaf.dtype}{list(leaf.shape)} (zeros, if it is zero)"
-                    )
-                leaves.append(_array(bar_leaf, f"verify: the gradient for argument {position} of {problem.title}"))
+    for leaf, bar_leaf in zip(arg_leaves, bar_leaves, strict=True):
+        if not (hasattr(leaf, "dtype") and is_inexact(leaf)):
+            continue
+        if bar_leaf is None:
+            raise ValueError(f"{what} is None, wanted {leaf.dtype}{list(leaf.shape)} (zeros, if it is zero)")
+        leaves.append(_array(bar_leaf, what))
     return leaves
 
 
@@ -148,7 +150,9 @@ def _named_values(root: core.Jaxpr, wanted: Sequence[str]) -> dict[str, core.Jax
         if name in names:
             raise ValueError(f"verify: {names.count(name)} values are named {name!r}, a delta needs a name of its own")
         if name in anywhere:
-            raise ValueError(f"verify: {name!r} is inside a loop, where it has one delta a step; name a value outside it")
+            raise ValueError(
+                f"verify: {name!r} is inside a loop, where it has one delta a step; name a value outside it"
+            )
         raise ValueError(f"verify: hand returned a delta for {name!r}, the function names only {sorted(anywhere)}")
     return {e.params["name"]: e for e in once if e.params["name"] in wanted}
 

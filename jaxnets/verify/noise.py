@@ -1,8 +1,8 @@
 """How much of a gradient is rounding noise, by Monte-Carlo arithmetic.
 
-The backward pass is evaluated a few times with every arithmetic result perturbed by one unit in the last place.  The spread
-of the results is what rounding alone can do at this input.  Selections (max, min, clamp, sort, comparisons) are never
-perturbed: their ties are decided by equality.
+The backward pass is evaluated a few times with every arithmetic result perturbed by one unit in the last place.  The
+spread of the results is what rounding alone can do at this input.  Selections (max, min, clamp, sort, comparisons) are
+never perturbed: their ties are decided by equality.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,7 +53,9 @@ def spreads(
 
 def _perturbed(closed: core.ClosedJaxpr, operands: Sequence[Any], generator: np.random.Generator) -> list[Any]:
     def perturb(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
-        return [_one_ulp(generator, output) if is_inexact(output) else output for output in jaxpr.bind(equation, inputs)]
+        return [
+            _one_ulp(generator, output) if is_inexact(output) else output for output in jaxpr.bind(equation, inputs)
+        ]
 
     def inline(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
         # What is perturbed has been differentiated already: a rule for tangents has no further use.

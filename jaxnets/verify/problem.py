@@ -1,4 +1,4 @@
-"""A function and its arguments, in float64, flat, with a name for every leaf and a random cotangent for every output."""
+"""A function and its arguments in float64, flat: a name for every leaf, a random cotangent for every output."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -43,7 +43,9 @@ def pose(entry: str, f: Callable[..., Any], args: tuple[Any, ...], key: jax.Arra
     names = leaf_names(f, args)
     wanted = [is_inexact(operand) for operand in operands]
     if not any(wanted):
-        raise ValueError(f"{entry}: no argument of {title(f)} is a floating-point array, there is nothing to differentiate")
+        raise ValueError(
+            f"{entry}: no argument of {title(f)} is a floating-point array, there is nothing to differentiate"
+        )
     for name, operand, differentiated in zip(names, operands, wanted, strict=True):
         if differentiated and not np.all(np.isfinite(operand)):
             raise ValueError(f"{entry}: {name} is not finite")

@@ -70,7 +70,7 @@ class Report:
         return "\n".join([self.title, *table([("row", "verdict", "error", ""), *(row.cells() for row in self.rows)])])
 
     def to_json(self) -> str:
-        """The report as a JSON object (title, ok, first_wrong, worst_error, rows); numbers that JSON lacks are strings."""
+        """The report as a JSON object (title, ok, first_wrong, worst_error, rows); inf and nan are strings."""
         return json.dumps(self.as_dict(), allow_nan=False)
 
     def as_dict(self) -> dict[str, Any]:

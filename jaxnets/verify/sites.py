@@ -1,10 +1,10 @@
 """Every custom-VJP rule inside a function, tested where it stands.
 
-A rule is called somewhere inside `f`, perhaps under `jit` or `vmap`, perhaps many times in a scan.  At each such call site
-the rule is replaced by its plain computation, with a backward pass that forms both vector-Jacobian products, ours and
-autodiff's, at the very values and cotangents that arrive there.  It hands on autodiff's, so that an error stays where it
-is made, and it returns the squared error as the *cotangent of a probe*, an extra input that changes nothing: JAX then sums
-it over all the times the site runs.
+A rule is called somewhere inside `f`, perhaps under `jit` or `vmap`, perhaps many times in a scan.  At each such call
+site the rule is replaced by its plain computation, with a backward pass that forms both vector-Jacobian products, ours
+and autodiff's, at the very values and cotangents that arrive there.  It hands on autodiff's, so that an error stays
+where it is made, and it returns the squared error as the *cotangent of a probe*, an extra input that changes nothing:
+JAX then sums it over all the times the site runs.
 """
 
 from collections.abc import Callable
@@ -29,9 +29,9 @@ Probes = list[list[tuple[Any, Any]]]
 def rules(f: Callable[..., Any], *args: Any, seed: int = 0) -> Report:
     """Verify every custom-VJP rule inside `f` against autodiff, at `f(*args)`.
 
-    Rows, in this order: the value of `f` (a rule's forward pass must not change it); each rule call site on its own, the
-    last one first, as the backward pass meets them; the whole gradient of `f`, leaf by leaf.  A rule inside another rule's
-    forward has no row of its own, since its backward pass is never used there.
+    Rows, in this order: the value of `f` (a rule's forward pass must not change it); each rule call site on its own,
+    the last one first, as the backward pass meets them; the whole gradient of `f`, leaf by leaf.  A rule inside
+    another rule's forward has no row of its own, since its backward pass is never used there.
 
     Args:
       f: any function that `jax.jit` can trace; non-array arguments are constants.

@@ -22,9 +22,8 @@ def contents_of(dataset):
 @pytest.fixture
 def tiny():
     rng = np.random.default_rng(0)
-    return Dataset(
-        *(rng.integers(0, 10 if len(shape) == 1 else 256, shape, np.uint8) for n in (5, 3) for shape in ((n, 28, 28), (n,)))
-    )
+    shapes = (5, 28, 28), (5,), (3, 28, 28), (3,)
+    return Dataset(*(rng.integers(0, 256 if len(shape) == 3 else 10, shape, np.uint8) for shape in shapes))
 
 
 @pytest.fixture

@@ -91,6 +91,7 @@ def test_the_networks_of_the_book_learn_them(function, network, shapes, classes)
             gradient = jax.grad(lambda params: ((network(params, x) - t) ** 2).sum(1).mean())(params)
             return jax.tree.map(lambda p, g: p - 2.0 * g, params, gradient), None
 
-        return jax.lax.scan(step, params, length=3000)[0]
+        return jax.lax.scan(step, params, length=1000)[0]
 
-    assert (network(train(params), x).argmax(1) == labels).all()
+    answers = np.asarray(network(train(params), x).argmax(1))
+    np.testing.assert_array_equal(answers, labels)

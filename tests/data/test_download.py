@@ -96,9 +96,9 @@ def test_a_wrong_checksum_leaves_nothing_behind(packed, cache, source, tmp_path)
     wrong = tmp_path / "wrong"
     shutil.copytree(packed, wrong)
     shutil.copy(packed / f"{NAMES[2]}.gz", wrong / f"{NAMES[0]}.gz")
-    with serve(wrong) as (address, _):
-        with pytest.raises(DataError, match=rf"{address}{NAMES[0]}.gz: SHA256 hash .* does not match the known hash"):
-            load(from_mirrors(source, address), None)
+    with serve(wrong) as (address, _), pytest.raises(DataError) as caught:
+        load(from_mirrors(source, address), None)
+    assert re.search(rf"{address}{NAMES[0]}.gz: SHA256 hash .* does not match the known hash", str(caught.value))
     assert in_cache(cache) == []
 
 
@@ -115,9 +115,8 @@ def test_no_mirror_delivers(cache, source, tmp_path):
     (tmp_path / "empty").mkdir()
     with serve(tmp_path / "empty") as (down, _):
         pass
-    with serve(tmp_path / "empty") as (empty, _):
-        with pytest.raises(DataError) as caught:
-            load(from_mirrors(source, empty, down), None)
+    with serve(tmp_path / "empty") as (empty, _), pytest.raises(DataError) as caught:
+        load(from_mirrors(source, empty, down), None)
     lines = str(caught.value).splitlines()
     assert lines[0] == f"tiny: no mirror delivered {NAMES[0]}.gz:"
     assert re.match(rf"  {empty}{NAMES[0]}\.gz: 404 ", lines[1])

@@ -60,5 +60,5 @@ def test_bad_bytes(data, message):
 
 
 def test_a_dtype_that_idx_lacks():
-    with pytest.raises(ValueError, match="^encode_idx: array is int64, wanted one of uint8, int8, int16"):
+    with pytest.raises(ValueError, match=r"^encode_idx: array is int64, wanted one of uint8, int8, int16"):
         encode_idx(np.zeros(2, np.int64))

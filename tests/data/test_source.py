@@ -9,13 +9,12 @@ import pytest
 
 from jaxnets.data import DataError, Dataset, encode_idx, write_dataset
 from jaxnets.data.files import NAMES
-from jaxnets.data.source import load
+from jaxnets.data.source import load, locate
 
 
 @pytest.fixture
-def put(tmp_path, tiny, monkeypatch):
-    """Put the files into a folder, and return it. Loading then returns the folder that it would have read."""
-    monkeypatch.setattr("jaxnets.data.source.read_dataset", lambda folder, files: folder)
+def put(tiny):
+    """Put the files into a folder, and return it."""
 
     def put(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,14 +29,14 @@ def test_first_come_first_served(put, cache, source, tmp_path, monkeypatch):
     monkeypatch.setenv("JAXNETS_DATA", str(root))
     places = [put(tmp_path / "given"), put(root / "tiny"), put(root), put(cache), put(tmp_path / "system")]
     source = source._replace(system=(str(tmp_path / "absent"), str(places[-1])))
-    assert load(source, places[0]) == places[0]
-    assert load(source, str(places[0])) == places[0]
+    assert locate(source, places[0]) == places[0]
+    assert locate(source, str(places[0])) == places[0]
     for place in places[1:]:
-        assert load(source, None) == place
+        assert locate(source, None) == place
         for name in NAMES:
             (place / f"{name}.gz").unlink()
     with pytest.raises(DataError, match="tiny: no mirror delivered"):
-        load(source, None)
+        locate(source, None)
 
 
 def test_what_is_read_is_the_data_set(packed, source, tiny, monkeypatch, cache):
@@ -50,16 +49,19 @@ def test_what_is_read_is_the_data_set(packed, source, tiny, monkeypatch, cache):
 
 @pytest.mark.parametrize("value", ["", "absent"])
 def test_a_variable_that_leads_nowhere_is_passed_over(put, cache, source, tmp_path, monkeypatch, value):
+    put(cache)
     monkeypatch.chdir(put(tmp_path / "here"))
     monkeypatch.setenv("JAXNETS_DATA", value)
-    assert load(source, None) == put(cache)
+    assert locate(source, None) == cache
 
 
 @pytest.mark.usefixtures("cache")
 def test_the_home_folder_may_be_a_tilde(put, source, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("JAXNETS_DATA", "~/mine")
-    assert load(source, None) == put(tmp_path / "mine") == load(source, "~/mine")
+    mine = put(tmp_path / "mine")
+    assert locate(source, None) == mine
+    assert locate(source, "~/mine") == mine
 
 
 def test_a_given_folder_without_the_files_is_an_error(put, cache, source, tmp_path, monkeypatch):
@@ -68,9 +70,10 @@ def test_a_given_folder_without_the_files_is_an_error(put, cache, source, tmp_pa
     (tmp_path / "empty").mkdir()
     message = f"tiny: {tmp_path / 'empty'} has no {', '.join(NAMES)} (plain or .gz)"
     with pytest.raises(DataError, match=re.escape(message)):
-        load(source, tmp_path / "empty")
-    with pytest.raises(DataError, match=re.escape(f"tiny: {tmp_path / 'absent'} is no folder, so it has no {NAMES[0]}")):
-        load(source, tmp_path / "absent")
+        locate(source, tmp_path / "empty")
+    absent = tmp_path / "absent"
+    with pytest.raises(DataError, match=re.escape(f"tiny: {absent} is no folder, so it has no {NAMES[0]}")):
+        locate(source, absent)
 
 
 @pytest.mark.usefixtures("cache")
@@ -79,9 +82,9 @@ def test_a_folder_with_some_of_the_files_is_an_error(put, source, tmp_path, monk
     (root / f"{NAMES[3]}.gz").unlink()
     monkeypatch.setenv("JAXNETS_DATA", str(root))
     with pytest.raises(DataError, match=re.escape(f"tiny: {root} has no {NAMES[3]} (plain or .gz)")):
-        load(source, None)
+        locate(source, None)
     with pytest.raises(DataError, match=re.escape(f"tiny: {root} has no {NAMES[3]} (plain or .gz)")):
-        load(source, root)
+        locate(source, root)
 
 
 def test_a_damaged_file_is_an_error_and_not_passed_over(packed, cache, source, monkeypatch):

@@ -44,13 +44,13 @@ def test_parameter_counts(sizes, parameters):
 
 
 NETWORK = st.tuples(
-    st.lists(st.integers(1, 6), min_size=2, max_size=5),
+    st.lists(st.integers(1, 5), min_size=2, max_size=4),
     st.integers(1, 5),
     st.integers(0, 2**31 - 1),
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(NETWORK, st.data())
 def test_any_depth_width_and_activation(network, data):
     sizes, n, seed = network
@@ -80,9 +80,7 @@ def test_a_mean_of_gradients_is_the_gradient_of_the_mean():
     loss = functools.partial(mlp.loss, **TWO_SIGMOIDS)
     params, (x, t) = mlp.init(jax.random.key(2), (4, 3, 2), dtype=float), batch((4, 2), 6)
     each = jax.vmap(lambda x, t: jax.grad(loss)(params, (x[None], t[None])))(x, t)
-    chex.assert_trees_all_close(
-        jax.tree.map(lambda g: g.mean(0), each), jax.grad(loss)(params, (x, t)), rtol=1e-13
-    )
+    chex.assert_trees_all_close(jax.tree.map(lambda g: g.mean(0), each), jax.grad(loss)(params, (x, t)), rtol=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +125,9 @@ def test_the_signal_flow_picture_is_right_in_the_last_layer_only():
     np.testing.assert_allclose(drawn[-1].w, -true[-1].w, rtol=1e-13)
 
     def as_gradient(params, xt):
-        return tuple(Layer(-d.w, g.b) for d, g in zip(drawn, true, strict=True)), mlp.gradient(params, xt, **options)[0][1]
+        return tuple(Layer(-d.w, g.b) for d, g in zip(drawn, true, strict=True)), mlp.gradient(params, xt, **options)[
+            0
+        ][1]
 
     report = verify.gradient(functools.partial(mlp.loss, **options), as_gradient, params, (x, t))
     wrong = [row.name for row in report.rows if row.verdict is verify.Verdict.WRONG]
@@ -174,7 +174,7 @@ def test_twelve_pixels_three_hidden_units_two_digits():
     params, costs = train(params, (x, t), TWO_SIGMOIDS, 5.0, 2000)
     assert costs[-1] < 0.01 < costs[0]
     outputs = mlp.apply(params, x, activations=(sigmoid, sigmoid))
-    assert (outputs.argmax(1) == labels).all()
+    np.testing.assert_array_equal(outputs.argmax(1), labels)
     # One gradient of all 47 parameters: the mean over the examples of 64 gradients, and that of autodiff.
     verify.gradient(
         functools.partial(mlp.loss, **TWO_SIGMOIDS), functools.partial(mlp.gradient, **TWO_SIGMOIDS), params, (x, t)
@@ -195,7 +195,7 @@ def test_real_digits_are_learned_above_chance_in_a_few_steps():
     small = mnist_small()
     x, t = as_inputs(small.train_images)[:500], one_hot(small.train_labels, 10)[:500]
     options = {"activations": (relu, linear), "cost": losses.softmax_cross_entropy}
-    params, costs = train(mlp.init(jax.random.key(0), (784, 16, 10)), (jnp.asarray(x), jnp.asarray(t)), options, 0.1, 60)
+    _, costs = train(mlp.init(jax.random.key(0), (784, 16, 10)), (jnp.asarray(x), jnp.asarray(t)), options, 0.1, 60)
     assert costs[-1] < 0.7 * costs[0]
 
 
@@ -212,9 +212,8 @@ def test_errors_name_the_layer():
         mlp.apply((params[0], params[0]), x, activations=both)
     with pytest.raises(ValueError, match="mlp: got 1 activations for 2 layers"):
         mlp.apply(params, x, activations=(sigmoid,))
-    with pytest.raises(TypeError, match="mlp: the activation of layer 2 is .*, wanted a rule"):
+    with pytest.raises(TypeError, match=r"mlp: the activation of layer 2 is .*, wanted a rule"):
         mlp.apply(params, x, activations=(sigmoid, jnp.tanh))
     for sizes in [(4,), (4, 0, 2)]:
-        with pytest.raises(ValueError, match="mlp.init: sizes are"):
+        with pytest.raises(ValueError, match=r"mlp\.init: sizes are"):
             mlp.init(jax.random.key(0), sizes)
-

@@ -84,7 +84,7 @@ CASES = {
     "gan_generator_minimax_loss": (losses.gan_generator_minimax_loss, lambda shape: (values(0, *shape),)),
     "gan_generator_loss": (losses.gan_generator_loss, lambda shape: (values(0, *shape),)),
 }
-SHAPES = [(7,), (1, 3), (4, 1), (3, 2, 4)]
+SHAPES = [(7,), (1, 3), (3, 2, 4)]
 each_loss = pytest.mark.parametrize(("loss", "sample"), CASES.values(), ids=CASES)
 
 
@@ -153,23 +153,29 @@ def test_jit_and_vmap_change_nothing(x64, loss, sample):
 def test_second_derivative_is_autodiffs(x64, loss, sample):
     first, *rest = sample((2, 2))
 
-    def curvature(f):
-        return jax.grad(lambda a: jnp.sum(jnp.sin(jax.grad(f)(a, *rest))))(first)
+    def curvature(f, a):
+        return jax.grad(lambda a: jnp.sum(jnp.sin(jax.grad(f)(a, *rest))))(a)
 
-    np.testing.assert_allclose(curvature(loss), curvature(autodiff(loss)), rtol=1e-10, atol=1e-12)
+    by_hand, truth = jax.jit(lambda a: (curvature(loss, a), curvature(autodiff(loss), a)))(first)
+    np.testing.assert_allclose(by_hand, truth, rtol=1e-10, atol=1e-12)
 
 
 @each_loss
 def test_value_and_gradient_keep_the_dtype(x64, loss, sample):
-    exact = sample((4, 3))
-    for dtype in (jnp.bfloat16, jnp.float32):
-        args = [arg.astype(dtype) if jnp.issubdtype(arg.dtype, jnp.floating) else arg for arg in exact]
-        y, pull_back = jax.vjp(jax.jit(loss), *args)
+    def cast(dtype):
+        return [arg.astype(dtype) if jnp.issubdtype(arg.dtype, jnp.floating) else arg for arg in sample((4, 3))]
+
+    def value_and_cotangents(args):
+        y, pull_back = jax.vjp(loss, *args)
+        return y, pull_back(jnp.ones_like(y))
+
+    narrow, single, (exact, _) = jax.jit(lambda all: [value_and_cotangents(args) for args in all])(
+        [cast(jnp.bfloat16), cast(jnp.float32), cast(jnp.float64)]
+    )
+    for dtype, (y, bars) in ((jnp.bfloat16, narrow), (jnp.float32, single)):
         assert y.dtype == dtype
-        np.testing.assert_allclose(np.float64(y), loss(*exact), rtol=8 * float(jnp.finfo(dtype).eps))
-        for arg, bar in zip(args, pull_back(jnp.ones((), dtype)), strict=True):
-            if jnp.issubdtype(arg.dtype, jnp.floating):
-                assert bar.dtype == dtype
+        np.testing.assert_allclose(np.float64(y), exact, rtol=8 * float(jnp.finfo(dtype).eps))
+        assert all(bar.dtype in (dtype, jax.dtypes.float0) for bar in bars)
 
 
 def test_zero_one_counts_wrong_decisions_and_has_gradient_zero():

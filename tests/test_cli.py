@@ -1,0 +1,146 @@
+"""The command line, by its exit status and what it prints."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from jaxnets.catalog import DERIVATIONS
+from jaxnets.cli import app
+
+RIGHT = """
+import jax
+import jax.numpy as jnp
+from jaxnets.rule import rule
+from jaxnets.verify import Derivation
+
+def cube_forward(x):
+    return x**3, x
+
+def cube_backward(x, y_bar):
+    return ({factor} * x**2 * y_bar,)
+
+cube = rule(cube_forward, cube_backward)
+derivations = [Derivation("cube", cube, lambda key: (jax.random.normal(key, (3,)),), "cube.md", ("CU1",))]
+"""
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "160"})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def test_verify_some_by_name_and_by_group():
+    result = run("verify", "affine", "sigmoid")
+    assert result.exit_code == 0
+    for name in ("affine", "activations/sigmoid", "activations/sigmoid/prime", "activations/sigmoid/second"):
+        assert name in result.output
+    assert "4 of 4 derivations ok" in result.output
+
+
+def test_verify_writes_every_row_as_json(tmp_path):
+    path = tmp_path / "report.json"
+    assert run("verify", "affine", "--json", path).exit_code == 0
+    record = json.loads(path.read_text())
+    assert record["ok"] is True
+    (entry,) = record["derivations"]
+    assert (entry["title"], entry["equations"]) == ("affine", ["AF1", "AF2", "AF3", "AF4"])
+    assert len(entry["rows"]) == 7
+    assert all(row["error"] <= 1e-12 for row in entry["rows"])
+
+
+@pytest.mark.parametrize(("factor", "status"), [(3, 0), (2, 1)])
+def test_verify_a_users_file(tmp_path, factor, status):
+    path = tmp_path / "mine.py"
+    path.write_text(RIGHT.format(factor=factor))
+    result = run("verify", path)
+    assert result.exit_code == status
+    assert "cube" in result.output
+    if status:
+        assert "WRONG: rule cube, input 0" in result.output
+        assert "first wrong in the order of the backward pass: rule cube, input 0" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "there is no file"),
+        ("x = 1", "declares no jaxnets.verify.Derivation"),
+        ("1 / 0", "cannot be imported: ZeroDivisionError"),
+    ],
+)
+def test_a_file_that_declares_nothing_is_bad_usage(tmp_path, text, message):
+    path = tmp_path / "mine.py"
+    if text is not None:
+        path.write_text(text)
+    result = run("verify", path)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
+
+
+def test_an_unknown_name_is_bad_usage():
+    result = run("verify", "afine")
+    assert result.exit_code == 2
+    assert "no derivation is called 'afine'" in result.output
+
+
+def test_list_has_them_all():
+    result = run("list")
+    assert result.exit_code == 0
+    assert all(entry.name in result.output and entry.document in result.output for entry in DERIVATIONS)
+
+
+def test_data_says_what_there_is(monkeypatch, tmp_path):
+    result = run("data")
+    assert result.exit_code == 0
+    assert "mnist-small" in result.output
+    assert "6000" in result.output
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(b"\x00\x00\x08\x03")
+    monkeypatch.setenv("JAXNETS_DATA", str(tmp_path))
+    result = run("data", "mnist")
+    assert result.exit_code == 1
+    assert "t10k-images-idx3-ubyte" in result.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--optimizer", "adam", "--learning-rate", "0.01", "--cost", "softmax", "--activation", "relu"),
+        ("--batch-size", "7", "--l2", "0.001", "--cost", "cross-entropy", "--weights", "glorot"),
+    ],
+)
+def test_train_prints_a_line_for_each_epoch_and_the_accuracy(options):
+    result = run("train", "mlp", "--epochs", 2, "--train-size", 1000, "--sizes", "784,12,10", *options)
+    assert result.exit_code == 0
+    assert "epoch 1/2" in result.output
+    assert "epoch 2/2" in result.output
+    accuracy = float(result.output.split("test accuracy ")[-1].split("%")[0])
+    assert accuracy > 25
+
+
+def test_training_stops_at_a_loss_that_is_not_finite():
+    result = run(
+        "train", "mlp", "--cost", "cross-entropy", "--activation", "relu", "--learning-rate", 1e20, "--epochs", 1
+    )
+    assert result.exit_code == 1
+    assert "at epoch 1, step" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--sizes", "784,10,x"), "wanted numbers such as"),
+        (("--sizes", "784"), "at least two"),
+        (("--sizes", "100,10"), "wanted 784 first"),
+        (("--train-size", "7000"), "mnist-small has 6000"),
+        (("--batch-size", "6001"), "there are 6000"),
+        (("--epochs", "0"), "--epochs"),
+        (("--optimizer", "sgdd"), "--optimizer"),
+    ],
+)
+def test_bad_options_are_bad_usage(options, message):
+    result = run("train", "mlp", *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())

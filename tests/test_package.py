@@ -1,0 +1,41 @@
+"""The package as a whole: light to import, and its README true."""
+
+import io
+import re
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def python(code):
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return result.stdout.split()
+
+
+def test_import_is_light():
+    """No plotting, command line, data set, optimizer or checkpoint library comes with `import jaxnets`."""
+    loaded = set(python("import sys, jaxnets; print(*sys.modules)"))
+    heavy = {"optax", "flax", "orbax", "chex", "typer", "rich", "pooch", "matplotlib", "scipy.optimize"}
+    assert not {name for name in loaded if name.split(".")[0] in heavy}
+    assert "jaxnets.cli" not in loaded
+    assert "jaxnets.data" not in loaded
+
+
+def test_the_example_of_the_readme_prints_what_it_says():
+    example, printed = re.search(r"```python\n(.*?)```\s+```text\n(.*?)```", README, re.DOTALL).groups()
+    out = io.StringIO()
+    with redirect_stdout(out):
+        exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
+    assert out.getvalue().rstrip() == printed.rstrip()
+    assert len([line for line in example.splitlines() if line.strip()]) <= 10
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_examples_run(path):
+    subprocess.run([sys.executable, str(path)], check=True, capture_output=True, text=True)
