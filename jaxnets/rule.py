@@ -44,12 +44,10 @@ def rule(forward: Callable[P, tuple[Y, Any]], backward: Callable[..., tuple[Any,
     """A JAX function that computes `forward` and differentiates by `backward`.
 
     Args:
-      forward: `forward(*args, **static) -> (y, residuals)`.  `y` and `residuals` are pytrees of arrays.  Its
-      keyword-only
-        parameters are the static ones (strides, activations, ...): hashable values, never differentiated.
-      backward: `backward(residuals, y_bar, **static) -> (*args_bar)`: a tuple with one cotangent per positional
-      argument
-        of `forward`, of the argument's structure, shapes and dtypes.  For integers and PRNG keys, which have no
+      forward: `forward(*args, **static) -> (y, residuals)`, both pytrees of arrays.  Its keyword-only parameters are
+        the static ones (strides, activations, ...): hashable values, never differentiated.
+      backward: `backward(residuals, y_bar, **static) -> (*args_bar)`: a tuple with one cotangent for each positional
+        argument of `forward`, of its structure, shapes and dtypes.  For integers and PRNG keys, which have no
         derivative, it returns None.
 
     Returns:
@@ -61,9 +59,8 @@ def rule(forward: Callable[P, tuple[Y, Any]], backward: Callable[..., tuple[Any,
     Raises:
       TypeError: at definition, if `forward` takes `*args` or `**kwargs`; at a call, if a static argument is an array or
         cannot be hashed.
-      ValueError: when a backward pass is traced whose cotangents differ from the arguments in number, structure, shape
-      or
-        dtype.
+      ValueError: when a backward pass is traced whose cotangents differ from the arguments in number, structure,
+        shape or dtype.
     """
     signature = inspect.signature(forward)
     name = forward.__name__.removesuffix("_forward")
@@ -73,11 +70,14 @@ def rule(forward: Callable[P, tuple[Y, Any]], backward: Callable[..., tuple[Any,
     static_names = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
     array_names = [p.name for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
 
+    def run(static: tuple[Any, ...], *args: Any) -> tuple[Y, Any]:
+        return cast(Any, forward)(*args, **dict(zip(static_names, static, strict=True)))
+
     def primal(static: tuple[Any, ...], *args: Any) -> Y:
-        return forward(*args, **dict(zip(static_names, static, strict=True)))[0]  # type: ignore[call-arg]
+        return run(static, *args)[0]
 
     def save(static: tuple[Any, ...], *args: Any) -> tuple[Y, Any]:
-        y, residuals = forward(*args, **dict(zip(static_names, static, strict=True)))  # type: ignore[call-arg]
+        y, residuals = run(static, *args)
         return y, (residuals, _describe(args))
 
     def pull_back(static: tuple[Any, ...], saved: Any, y_bar: Any) -> tuple[Any, ...]:

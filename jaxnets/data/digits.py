@@ -9,11 +9,11 @@ For each class, in this order:
 
 1. the drawings;
 2. each drawing moved by one pixel to the right, to the left, down and up, where no ink falls off the edge;
-3. each of these with one pixel turned over: of all such pictures, drawing by drawing and pixel by pixel, those that
-   differ from every drawing (moved or not) of the other classes in more than one pixel; as many of them as are still
-   wanted, evenly spaced in that list.
+3. of all pictures that are one of these with one pixel turned over, drawing by drawing and pixel by pixel, as many as
+   are still wanted, evenly spaced.
 
-A picture that came before is left out at each step. The classes then take turns.
+A picture that came before is left out at each step. Drawings of two classes differ in at least four pixels, moved or
+not, so pictures of two classes differ in at least two. The classes then take turns.
 """
 
 from typing import NamedTuple
@@ -88,15 +88,13 @@ def _read(text: str) -> Bool[np.ndarray, "drawings rows columns"]:
 
 
 def _rebuild(drawings: tuple[Bool[np.ndarray, "_ rows columns"], ...], per_class: int) -> Digits:
-    shapes = [_distinct(np.concatenate([drawing, _moved(drawing)])) for drawing in drawings]
     classes = []
-    for label, own in enumerate(shapes):
-        others = np.concatenate(shapes[:label] + shapes[label + 1 :])
-        candidates = _distinct(_turned(own))
-        fit = candidates[(_difference(candidates, own) > 0) & (_difference(candidates, others) > 1)]
-        wanted = per_class - len(own)
-        classes.append(np.concatenate([own, fit[np.arange(wanted) * len(fit) // wanted]]))
-    images = np.stack(classes, axis=1).reshape(-1, *shapes[0].shape[1:])
+    for drawn in drawings:
+        shapes = _distinct(np.concatenate([drawn, _moved(drawn)]))
+        turned = _distinct(np.concatenate([shapes, _turned(shapes)]))[len(shapes) :]
+        wanted = per_class - len(shapes)
+        classes.append(np.concatenate([shapes, turned[np.arange(wanted) * len(turned) // wanted]]))
+    images = np.stack(classes, axis=1).reshape(-1, *drawings[0].shape[1:])
     return Digits(images.astype(np.float32), np.tile(np.arange(len(classes), dtype=np.uint8), per_class))
 
 
@@ -120,8 +118,3 @@ def _distinct(images: Bool[np.ndarray, "_ rows columns"]) -> Bool[np.ndarray, "_
     """Return the images without those that came before."""
     _, first = np.unique(images.reshape(len(images), -1), axis=0, return_index=True)
     return images[np.sort(first)]
-
-
-def _difference(images: Bool[np.ndarray, "n rows columns"], others: Bool[np.ndarray, "m rows columns"]) -> np.ndarray:
-    """Return for each image the number of pixels in which it differs from the nearest of the others."""
-    return (images[:, None] ^ others).sum((2, 3)).min(1)

@@ -149,9 +149,8 @@ def loss(
     """Regularised cost of a batch (x, t) (MP4).
 
     Args:
-      cost: a rule `cost(a, t) -> scalar`, such as `jaxnets.ops.losses.quadratic`.  For a sigmoid or softmax output
-      with cross
-        entropy, let the last activation be `linear` and the cost take logits.
+      cost: a rule `cost(a, t) -> scalar`, such as `jaxnets.ops.losses.quadratic`.  For a sigmoid or softmax
+        output with cross entropy, let the last activation be `linear` and the cost take logits.
       l2: λ ≥ 0, a Python number: gradient descent at rate η shrinks the weights by the factor 1 - ηλ a step.
     """
     x, t = batch

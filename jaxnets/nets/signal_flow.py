@@ -9,8 +9,8 @@ into the update only.  From the second layer on, the slopes of the layers above 
 The last layer's update is η times minus the gradient of ½ Σ ‖t - a^L‖²; the ones before it agree with (BP2) only where
 all slopes above are 1.  Derivation and the corrected form: derivations/mlp.md.
 
-Source: Bernacki and Włodarczyk, Principles of training multi-layer neural network using backpropagation, AGH Kraków
-2004.
+Source: Bernacki and Włodarczyk, Principles of training multi-layer neural network using backpropagation
+(2004).
 """
 
 from jaxtyping import Array, Float

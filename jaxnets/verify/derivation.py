@@ -35,5 +35,5 @@ def derivation(entry: Derivation, seed: int = 0) -> Report:
     if entry.gradient is None:
         report = rules(entry.function, *args, seed=seed)
     else:
-        report = gradient(entry.function, entry.gradient, *args, seed=seed)
+        report = gradient(entry.function, entry.gradient, *args)
     return dataclasses.replace(report, title=entry.name)

@@ -16,7 +16,7 @@ from jaxnets.verify.problem import Problem, is_inexact, pose, to_float64
 from jaxnets.verify.report import Report
 
 
-def gradient(loss: Callable[..., Any], hand: Callable[..., Any], *args: Any, seed: int = 0) -> Report:
+def gradient(loss: Callable[..., Any], hand: Callable[..., Any], *args: Any) -> Report:
     """Verify a hand-written gradient of a scalar loss.
 
     Args:
@@ -26,7 +26,6 @@ def gradient(loss: Callable[..., Any], hand: Callable[..., Any], *args: Any, see
         without derivative), or that tuple and a dict: name -> delta, ∂loss/∂(the value of that name).  It is called
         with float64 arrays and need not be traceable: NumPy and Python loops are fine.
       args: the arguments; floating-point leaves are converted to float64.
-      seed: unused randomness is harmless here: a scalar has one cotangent, 1.
 
     Returns:
       A report with the deltas, last one first, as the backward pass computes them, then every leaf of the gradient.  An
@@ -38,11 +37,12 @@ def gradient(loss: Callable[..., Any], hand: Callable[..., Any], *args: Any, see
     """
     with jax.enable_x64():
         args = to_float64(args)
-        problem = pose("verify.gradient", loss, args, jax.random.key(seed))
+        problem = pose("verify.gradient", loss, args, jax.random.key(0))
         shapes = [leaf.shape for leaf in jax.tree.leaves(problem.output)]
         if shapes != [()]:
             raise ValueError(f"verify.gradient: {problem.title} returns shapes {shapes}, wanted one scalar")
-        return _report(problem._replace(cotangents=[jnp.ones(())]), args, hand(*args))
+        only_cotangent = [jnp.ones(())]
+        return _report(problem._replace(cotangents=only_cotangent), args, hand(*args))
 
 
 def vjp(f: Callable[..., Any], hand: Callable[..., Any], *args: Any, seed: int = 0) -> Report:
