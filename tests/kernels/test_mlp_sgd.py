@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jaxnets.kernels.mlp_sgd import default_group, sgd_block, sgd_block_plain, sgd_step
@@ -145,8 +145,21 @@ blocks = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None)
+DEEP = {
+    "sizes": [5, 4, 6, 3],
+    "batch_size": 3,
+    "steps": 6,
+    "l2": 0.3,
+    "hidden": softplus,
+    "end": "quadratic",
+    "seed": 1,
+}
+
+
+@settings(max_examples=15, deadline=None)
 @given(blocks)
+@example(DEEP | {"group": 6})
+@example(DEEP | {"group": 4})
 def test_a_block_is_one_step_after_another(block):
     output, cost = ENDS[block["end"]]
     depth = len(block["sizes"]) - 1
