@@ -56,6 +56,16 @@ def equations(jaxpr: core.Jaxpr, enter: Callable[[core.JaxprEqn], bool] = lambda
                 yield from equations(inner, enter)
 
 
+def inlining(primitive: Any, others: Handlers) -> Handlers:
+    """`others`, and a handler that computes a custom rule's function (`call_jaxpr`) in place of calling the rule."""
+
+    def inline(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
+        return evaluate(equation.params["call_jaxpr"], inputs, handlers)
+
+    handlers = {**others, primitive: inline}
+    return handlers
+
+
 def evaluate(closed: core.ClosedJaxpr, operands: Sequence[Any], handlers: Handlers) -> list[Any]:
     """The results of a closed jaxpr at flat operands, with `handlers` in charge of their primitives."""
     return _evaluate(closed.jaxpr, closed.consts, operands, handlers)

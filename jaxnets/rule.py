@@ -57,12 +57,14 @@ def rule(forward: Callable[P, tuple[Y, Any]], backward: Callable[..., tuple[Any,
       `jax.jacfwd`) works on `autodiff(f)` only.
 
     Raises:
-      TypeError: at definition, if `forward` takes `*args` or `**kwargs`; at a call, if a static argument is an array or
-        cannot be hashed.
+      TypeError: at definition, if `forward` has no name or takes `*args` or `**kwargs`; at a call, if a static argument
+        is an array or cannot be hashed.
       ValueError: when a backward pass is traced whose cotangents differ from the arguments in number, structure,
         shape or dtype.
     """
     signature = inspect.signature(forward)
+    if not hasattr(forward, "__name__"):
+        raise TypeError(f"rule: forward is {forward!r}, which has no name; write it as a function (or use fix)")
     name = forward.__name__.removesuffix("_forward")
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -160,12 +162,7 @@ def fix(function: Rule[..., Y], **static: Any) -> Rule[..., Y]:
 
 def without_rules(closed: core.ClosedJaxpr, operands: Any) -> list[Any]:
     """Evaluate a closed jaxpr with every custom VJP call replaced by its primal computation."""
-
-    def inline(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
-        return jaxpr.evaluate(equation.params["call_jaxpr"], inputs, handlers)
-
-    handlers = {primitives.custom_vjp_call_p: inline}
-    return jaxpr.evaluate(closed, operands, handlers)
+    return jaxpr.evaluate(closed, operands, jaxpr.inlining(primitives.custom_vjp_call_p, {}))
 
 
 class _Leaf(NamedTuple):

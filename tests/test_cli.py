@@ -68,6 +68,12 @@ def test_verify_a_users_file(tmp_path, factor, status):
         (None, "there is no file"),
         ("x = 1", "declares no jaxnets.verify.Derivation"),
         ("1 / 0", "cannot be imported: ZeroDivisionError"),
+        ("import sys; sys.exit()", "cannot be imported: SystemExit"),
+        (
+            "import jax.numpy as jnp\nfrom jaxnets.verify import Derivation\n"
+            "d = Derivation('plain', jnp.tanh, lambda key: (jnp.ones(3),), 'plain.md', ['A1'])",
+            "plain cannot be verified: ValueError",
+        ),
     ],
 )
 def test_a_file_that_declares_nothing_is_bad_usage(tmp_path, text, message):
@@ -83,6 +89,12 @@ def test_an_unknown_name_is_bad_usage():
     result = run("verify", "afine")
     assert result.exit_code == 2
     assert "no derivation is called 'afine'" in result.output
+
+
+def test_json_needs_a_folder_before_anything_runs():
+    result = run("verify", "affine", "--json", "/nowhere/report.json")
+    assert result.exit_code == 2
+    assert "there is no folder" in result.output
 
 
 def test_list_has_them_all():
@@ -122,7 +134,7 @@ def test_train_prints_a_line_for_each_epoch_and_the_accuracy(options):
 
 def test_training_stops_at_a_loss_that_is_not_finite():
     result = run(
-        "train", "mlp", "--cost", "cross-entropy", "--activation", "relu", "--learning-rate", 1e20, "--epochs", 1
+        "train", "mlp", "--cost", "cross-entropy", "--activation", "relu", "--learning-rate", 1e19, "--epochs", 1
     )
     assert result.exit_code == 1
     assert "at epoch 1, step" in result.output

@@ -36,6 +36,8 @@ def verify(
     Exit status: 0 if every derivation is right, 1 if one is not, 2 if the command was wrong.
     """
     chosen = _choose(names or [])
+    if json_file is not None and not json_file.parent.is_dir():
+        raise typer.BadParameter(f"--json: there is no folder {json_file.parent}")
     started = time.perf_counter()
     reports = _run(chosen, seed)
     seconds = time.perf_counter() - started
@@ -69,7 +71,7 @@ def _choose(names: list[str]) -> list[Derivation]:
     chosen: list[Derivation] = []
     for name in names:
         found = _declared(Path(name)) if name.endswith(".py") else _named(name)
-        chosen += [entry for entry in found if entry not in chosen]
+        chosen += [entry for entry in found if all(entry is not other for other in chosen)]
     return chosen
 
 
@@ -88,17 +90,18 @@ def _declared(path: Path) -> list[Derivation]:
     assert spec is not None  # a .py file always has a loader
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses and pickles look their module up
     sys.path.insert(0, str(path.parent))  # so that the file can import its neighbours, as `python file.py` would
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise typer.BadParameter(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(path.parent))
     found = [entry for value in vars(module).values() for entry in _derivations_in(value)]
     if not found:
         raise typer.BadParameter(f"{path} declares no jaxnets.verify.Derivation at module level")
-    return list(dict.fromkeys(found))
+    return [entry for number, entry in enumerate(found) if all(entry is not other for other in found[:number])]
 
 
 def _derivations_in(value: Any) -> Iterable[Derivation]:
@@ -114,9 +117,16 @@ def _run(chosen: list[Derivation], seed: int) -> list[Report]:
         task = progress.add_task("verifying", total=len(chosen))
         for entry in chosen:
             progress.update(task, description=entry.name)
-            reports.append(derivation(entry, seed))
+            reports.append(_report(entry, seed))
             progress.advance(task)
     return reports
+
+
+def _report(entry: Derivation, seed: int) -> Report:
+    try:
+        return derivation(entry, seed)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise typer.BadParameter(f"{entry.name} cannot be verified: {type(error).__name__}: {error}") from error
 
 
 def _table(chosen: list[Derivation], reports: list[Report]) -> Table:

@@ -191,10 +191,10 @@ def _step(
 ) -> tuple[Step, State, int]:
     """The step, its first state, and the examples it takes at a time.
 
-    Plain gradient descent runs by the kernel, several exact steps in one call, where the batch size divides the data;
-    everything else takes one Optax step on the gradient by hand.
+    On a CPU, plain gradient descent runs by the kernel, several exact steps in one call, where the batch size divides
+    the data; everything else takes one Optax step on the gradient by hand.
     """
-    if optimizer is Optimizer.SGD and examples % batch_size == 0:
+    if optimizer is Optimizer.SGD and examples % batch_size == 0 and jax.default_backend() == "cpu":
         step = sgd_step(activations=network, cost=cost, learning_rate=learning_rate, batch_size=batch_size, l2=l2)
         return step, State(params, ()), min(KERNEL_STEPS * batch_size, examples)
     update = OPTIMIZERS[optimizer](learning_rate)

@@ -76,14 +76,14 @@ def linear_unit_loss(
     w: Float[Array, " n_in"], x: Float[Array, "batch n_in"], t: Float[Array, " batch"]
 ) -> Float[Array, ""]:
     """Half the sum of squared errors over the whole batch: a sum, as least squares has it, not a mean (NE6)."""
-    return 0.5 * jnp.sum((t - linear_unit(w, x)) ** 2)  # (NE6)
+    return 0.5 * jnp.sum(_error(w, x, t) ** 2)  # (NE6)
 
 
 def linear_unit_gradient(
     w: Float[Array, " n_in"], x: Float[Array, "batch n_in"], t: Float[Array, " batch"]
 ) -> tuple[Float[Array, " n_in"], Float[Array, "batch n_in"], Float[Array, " batch"]]:
     """Gradient of `linear_unit_loss` with respect to w, x and t (NE7)."""
-    error = t - linear_unit(w, x)
+    error = _error(w, x, t)
     return -(x.T @ error), -error[:, None] * w[None, :], error  # (NE7)
 
 
@@ -127,7 +127,12 @@ def train_perceptron(
 
     Args:
       t: targets in {0, 1}.
+
+    Raises:
+      ValueError: if there is not one target for each row of x.
     """
+    if t.shape != x.shape[:1]:
+        raise ValueError(f"neuron: t has shape {t.shape}, wanted one target for each row of x {x.shape}")
 
     def example(unit: Unit, xt: tuple[Float[Array, " n_in"], Float[Array, ""]]) -> tuple[Unit, Int[Array, ""]]:
         x, t = xt
@@ -180,6 +185,15 @@ def xor_network() -> Params:
 def perceptron_layers(params: Params, x: Float[Array, "batch n_in"]) -> Float[Array, "batch n_out"]:
     """A network of perceptrons, layer by layer."""
     return apply(params, x, activations=(perceptron_unit,) * len(params))
+
+
+def _error(
+    w: Float[Array, " n_in"], x: Float[Array, "batch n_in"], t: Float[Array, " batch"]
+) -> Float[Array, " batch"]:
+    y = linear_unit(w, x)
+    if t.shape != y.shape:
+        raise ValueError(f"neuron: t has shape {t.shape}, wanted one target for each row of x {x.shape}")
+    return t - y
 
 
 def _weighted(x: Float[Array, "batch n_in"], w: Float[Array, " n_in"]) -> Float[Array, " batch"]:

@@ -24,7 +24,8 @@ def signal_flow_update(
 ) -> Params:
     """The change of the weights of a sigmoid network as the picture has it: (SF1) to (SF3).  Biases do not change.
 
-    It is not a gradient: verify says so.  `jaxnets.nets.mlp.gradient` is the right form.
+    It is not a gradient: verify says so.  `jaxnets.nets.mlp.gradient` is the right form.  ValueError if t has another
+    shape than the output.
     """
     inputs, z = [], []
     a = x
@@ -32,6 +33,8 @@ def signal_flow_update(
         inputs.append(a)
         z.append(a @ layer.w + layer.b[None, :])
         a = sigmoid(z[-1])
+    if t.shape != a.shape:
+        raise ValueError(f"signal_flow: t has shape {t.shape}, the network gives {a.shape}")
     d = t - a  # (SF1)
     changes = []
     for number in reversed(range(len(params))):

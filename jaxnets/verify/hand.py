@@ -67,21 +67,19 @@ def _report(problem: Problem, args: tuple[Any, ...], result: Any) -> Report:
     def plain(probes: dict[str, Any], *inputs: Any) -> list[Any]:
         return _probed(problem, probes, problem.merge(inputs))
 
-    inputs = problem.inputs()
-    true_deltas, *truth = jax.jit(lambda probes, *inputs: jax.vjp(plain, probes, *inputs)[1](problem.cotangents))(
-        probes, *inputs
-    )
     order = [*reversed(named)]  # the order of the backward pass
+
+    def pull_back(*values: Any) -> list[Any]:
+        """The cotangents of the probes, in that order, and of the differentiated arguments."""
+        probes, inputs = dict(zip(order, values, strict=False)), values[len(order) :]
+        deltas, *bars = jax.vjp(plain, probes, *inputs)[1](problem.cotangents)
+        return [*(deltas[name] for name in order), *bars]
+
+    values = [*(probes[name] for name in order), *problem.inputs()]
     names = [*order, *(name for name, wanted in zip(problem.names, problem.wanted, strict=True) if wanted)]
     ours = [*(_array(deltas[name], f"verify: the delta {name!r}") for name in order), *hand]
-    theirs = [*(true_deltas[name] for name in order), *truth]
-    noise = spreads(
-        lambda *values: plain(dict(zip(order, values, strict=False)), *values[len(order) :]),
-        [*(probes[name] for name in order), *inputs],
-        problem.cotangents,
-        ours,
-        theirs,
-    )
+    theirs = jax.jit(pull_back)(*values)
+    noise = spreads([pull_back], values, ours, theirs)
     return Report(problem.title, tuple(compare(*columns) for columns in zip(names, ours, theirs, noise, strict=True)))
 
 
@@ -164,8 +162,5 @@ def _probed(problem: Problem, probes: dict[str, Any], operands: list[Any]) -> li
         name = equation.params["name"]
         return [value + probes[name] if name in probes else value]
 
-    def inline(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
-        return jaxpr.evaluate(equation.params["call_jaxpr"], inputs, handlers)
-
-    handlers = {primitives.custom_vjp_call_p: inline, primitives.name_p: tap}
+    handlers = jaxpr.inlining(primitives.custom_vjp_call_p, {primitives.name_p: tap})
     return jaxpr.evaluate(problem.closed, operands, handlers)

@@ -29,40 +29,42 @@ _ARITHMETIC = (
 )
 
 
+def perturbed(f: Callable[..., Any], inputs: Sequence[Any], run: int) -> list[Any]:
+    """The flat results of `f(*inputs)` with every arithmetic result off by up to one unit in the last place."""
+    generator = np.random.default_rng(run)
+
+    def perturb(equation: core.JaxprEqn, *operands: Any) -> list[Any]:
+        outputs = jaxpr.bind(equation, operands)
+        return [_one_ulp(generator, output) if is_inexact(output) else output for output in outputs]
+
+    # What is perturbed has been differentiated already: a rule for tangents has no further use.
+    handlers = jaxpr.inlining(p.custom_jvp_call_p, dict.fromkeys(_ARITHMETIC, perturb))
+    return jaxpr.evaluate(jax.make_jaxpr(f)(*inputs), inputs, handlers)
+
+
 def spreads(
-    f: Callable[..., Any],
-    inputs: Sequence[Any],
-    cotangents: Sequence[Any],
-    hand: Sequence[Any],
-    truth: Sequence[Any],
+    pull_backs: Sequence[Callable[..., Any]], inputs: Sequence[Any], hand: Sequence[Any], truth: Sequence[Any]
 ) -> list[float]:
-    """Per input, the norm of the rounding spread of the gradient of f; 0 for all if hand and truth agree anyway."""
+    """Per input, the norm of the rounding spread of a gradient, by whichever pull-back spreads most.
+
+    Each pull-back is a function of the inputs that returns their cotangents: autodiff's, and the hand-derived one where
+    it can be traced, since a right derivation may cancel where autodiff's order of operations does not.  Where hand and
+    truth agree anyway, all spreads are given as 0.
+    """
     pairs = [(np.asarray(ours), np.asarray(theirs)) for ours, theirs in zip(hand, truth, strict=True)]
     agree = all(
         ours.shape == theirs.shape and np.linalg.norm(ours - theirs) <= RELATIVE * np.linalg.norm(theirs)
         for ours, theirs in pairs
     )
     if agree or not all(np.all(np.isfinite(theirs)) for _, theirs in pairs):
-        return [0.0] * len(truth)
-    closed = jax.make_jaxpr(lambda *values: jax.vjp(f, *values)[1](list(cotangents)))(*inputs)
-    runs = [_perturbed(closed, inputs, np.random.default_rng(run)) for run in range(RUNS)]
-    return [
-        float(max(np.linalg.norm(np.asarray(run[i]) - theirs) for run in runs)) for i, (_, theirs) in enumerate(pairs)
-    ]
-
-
-def _perturbed(closed: core.ClosedJaxpr, operands: Sequence[Any], generator: np.random.Generator) -> list[Any]:
-    def perturb(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
-        return [
-            _one_ulp(generator, output) if is_inexact(output) else output for output in jaxpr.bind(equation, inputs)
-        ]
-
-    def inline(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
-        # What is perturbed has been differentiated already: a rule for tangents has no further use.
-        return jaxpr.evaluate(equation.params["call_jaxpr"], inputs, handlers)
-
-    handlers = dict.fromkeys(_ARITHMETIC, perturb) | {p.custom_jvp_call_p: inline}
-    return jaxpr.evaluate(closed, operands, handlers)
+        return [0.0] * len(pairs)
+    moved = []
+    for pull_back in pull_backs:
+        exact = [np.asarray(bar) for bar in pull_back(*inputs)]
+        for run in range(RUNS):
+            bars = perturbed(pull_back, inputs, run)
+            moved.append([np.linalg.norm(np.asarray(bar) - at) for bar, at in zip(bars, exact, strict=True)])
+    return [float(max(column)) for column in zip(*moved, strict=True)]
 
 
 def _one_ulp(generator: np.random.Generator, value: Any) -> Any:

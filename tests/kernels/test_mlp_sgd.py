@@ -212,8 +212,9 @@ def test_sgd_step_changes_the_parameters_of_a_state_and_nothing_else():
     assert losses.shape == (3,)
 
 
-def test_the_default_group_grows_with_the_layer_and_is_never_empty():
-    assert [default_group(units, 10) for units in (3, 10, 30, 100)] == [1, 1, 3, 10]
+def test_the_default_group_defers_wide_layers_only_and_is_never_empty():
+    assert [default_group(units, 10) for units in (3, 63, 64, 500)] == [1, 1, 10, 10]
+    assert [default_group(100, batch_size) for batch_size in (1, 30, 100, 101)] == [100, 3, 1, 1]
 
 
 @pytest.mark.parametrize("function", [sgd_block, sgd_block_plain])

@@ -155,3 +155,11 @@ def test_a_bias_is_the_weight_of_a_constant_input():
 def test_errors():
     with pytest.raises(ValueError, match=r"neuron: wanted x \(batch, features\) and w \(features,\)"):
         neuron.perceptron(neuron.nand_unit(), jnp.ones((4, 3)))
+    unit = Unit(jnp.zeros(2), jnp.zeros(()))
+    for call in (
+        lambda t: neuron.linear_unit_loss(unit.w, bits(), t),
+        lambda t: neuron.linear_unit_gradient(unit.w, bits(), t),
+        lambda t: neuron.train_perceptron(unit, bits(), t, 1.0, 1),
+    ):
+        with pytest.raises(ValueError, match=r"neuron: t has shape \(1,\), wanted one target for each row"):
+            call(jnp.ones(1))

@@ -449,6 +449,12 @@ def test_integers_are_refused_by_name(function):
         function(jnp.arange(3))
 
 
+@pytest.mark.usefixtures("own_errors")
+def test_complex_numbers_are_refused():
+    with pytest.raises(TypeError, match=r"^tanh: z is complex64, wanted a floating-point array"):
+        activations.tanh(jnp.ones(3, jnp.complex64))
+
+
 @over_axis
 @pytest.mark.usefixtures("own_errors")
 def test_softmax_refuses_what_has_no_entries_to_compare(function, reference):

@@ -4,73 +4,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxnets.catalog import block, samples
+from jaxnets.catalog.samples import Sample, normal
 from jaxnets.nets import mlp, neuron
 from jaxnets.ops import activations, losses, steps
 from jaxnets.ops.affine import affine
 from jaxnets.rule import Rule
 from jaxnets.verify import Derivation
-
-Sample = Callable[[Array], tuple[Any, ...]]
-
-
-def _normal(*shapes: tuple[int, ...]) -> Sample:
-    """Independent standard normal numbers: signed, and almost surely at no kink."""
-
-    def sample(key: Array) -> tuple[Any, ...]:
-        keys = jax.random.split(key, len(shapes))
-        return tuple(jax.random.normal(k, shape) for k, shape in zip(keys, shapes, strict=True))
-
-    return sample
-
-
-def _normal_and_distributions(key: Array) -> tuple[Any, ...]:
-    logits_key, target_key = jax.random.split(key)
-    return jax.random.normal(logits_key, (5, 3)), jax.random.dirichlet(target_key, jnp.ones(3), (5,))
-
-
-def _distributions(key: Array) -> tuple[Any, ...]:
-    p, q = jax.random.dirichlet(key, jnp.ones(3), (2, 5))
-    return p, q
-
-
-def _normal_and_labels(key: Array) -> tuple[Any, ...]:
-    logits_key, label_key = jax.random.split(key)
-    return jax.random.normal(logits_key, (5, 3)), jax.random.randint(label_key, (5,), 0, 3)
-
-
-def _probabilities(key: Array) -> tuple[Any, ...]:
-    a, y = jax.random.uniform(key, (2, 5, 3), minval=0.05, maxval=0.95)
-    return a, y
-
-
-def _scores_and_signs(key: Array) -> tuple[Any, ...]:
-    score_key, sign_key = jax.random.split(key)
-    return 2 * jax.random.normal(score_key, (11, 3)), jax.random.rademacher(sign_key, (11, 3), float)
-
-
-def _gaussians(key: Array) -> tuple[Any, ...]:
-    mean, variance, y = jax.random.normal(key, (3, 5, 3))
-    return mean, jnp.exp(variance), y
-
-
-def _network(sizes: tuple[int, ...], batch: int) -> Sample:
-    def sample(key: Array) -> tuple[Any, ...]:
-        params_key, x_key, t_key = jax.random.split(key, 3)
-        x = jax.random.normal(x_key, (batch, sizes[0]))
-        t = jax.random.dirichlet(t_key, jnp.ones(sizes[-1]), (batch,))
-        return mlp.init(params_key, sizes, dtype=x.dtype), (x, t)
-
-    return sample
-
-
-def _network_input(key: Array) -> tuple[Any, ...]:
-    params, (x, _) = _network((4, 5, 3, 2), 7)(key)
-    return params, x
-
 
 ACTIVATIONS, LOSSES, MLP = "derivations/activations.md", "derivations/losses.md", "derivations/mlp.md"
 
@@ -89,9 +32,9 @@ def _elementwise(
             "gradient": lambda z, c: (c * f_prime(z), f(z)),
         }
 
-    two = _normal((5, 3), (5, 3))
+    two = normal((5, 3), (5, 3))
     return (
-        Derivation(f"activations/{name}", function, _normal((5, 3)), ACTIVATIONS, (value_tag, prime_tag)),
+        Derivation(f"activations/{name}", function, normal((5, 3)), ACTIVATIONS, (value_tag, prime_tag)),
         Derivation(
             f"activations/{name}/prime",
             sample=two,
@@ -113,7 +56,7 @@ def _loss(name: str, function: Callable[..., Any], sample: Sample, *tags: str) -
     return Derivation(f"losses/{name}", function, sample, LOSSES, tags)
 
 
-_PAIR = _normal((5, 3), (5, 3))
+_PAIR = normal((5, 3), (5, 3))
 _A, _S, _L = activations, steps, losses
 
 _SIGMOID_NET: dict[str, Any] = {
@@ -126,8 +69,13 @@ _SOFTMAX_NET: dict[str, Any] = {
     "cost": _L.softmax_cross_entropy,
 }
 
+_DIGITS_NET: dict[str, Any] = {
+    "activations": (_A.sigmoid, _A.linear),
+    "cost": _L.sigmoid_cross_entropy,
+}
+
 DERIVATIONS: tuple[Derivation, ...] = (
-    Derivation("affine", affine, _normal((5, 3), (3, 7), (7,)), "derivations/affine.md", ("AF1", "AF2", "AF3", "AF4")),
+    Derivation("affine", affine, normal((5, 3), (3, 7), (7,)), "derivations/affine.md", ("AF1", "AF2", "AF3", "AF4")),
     *_elementwise("unit_step", _S.unit_step, _S.unit_step_prime, _S.unit_step_second, ("AC1", "AC2", "AC3")),
     *_elementwise("sign", _S.sign, _S.sign_prime, _S.sign_second, ("AC4", "AC5", "AC6")),
     *_elementwise(
@@ -143,8 +91,8 @@ DERIVATIONS: tuple[Derivation, ...] = (
     *_elementwise("softplus", _A.softplus, _A.softplus_prime, _A.softplus_second, ("AC19", "AC20", "AC21")),
     *_elementwise("relu", _A.relu, _A.relu_prime, _A.relu_second, ("AC22", "AC23", "AC24")),
     *_elementwise("leaky_relu", _A.leaky_relu, _A.leaky_relu_prime, _A.leaky_relu_second, ("AC25", "AC26", "AC27")),
-    Derivation("activations/softmax", _A.softmax, _normal((5, 3)), ACTIVATIONS, ("AC28", "AC29")),
-    Derivation("activations/log_softmax", _A.log_softmax, _normal((5, 3)), ACTIVATIONS, ("AC30", "AC31")),
+    Derivation("activations/softmax", _A.softmax, normal((5, 3)), ACTIVATIONS, ("AC28", "AC29")),
+    Derivation("activations/log_softmax", _A.log_softmax, normal((5, 3)), ACTIVATIONS, ("AC30", "AC31")),
     _loss("quadratic", _L.quadratic, _PAIR, "LS1", "LS2", "LS3", "LS4", "LS5", "LS6"),
     _loss("squared_error", _L.squared_error, _PAIR, "LS3", "LS4", "LS7", "LS8"),
     _loss("absolute_error", _L.absolute_error, _PAIR, "LS3", "LS4", "LS9", "LS10"),
@@ -152,36 +100,36 @@ DERIVATIONS: tuple[Derivation, ...] = (
     _loss("log_cosh", _L.log_cosh, _PAIR, "LS3", "LS4", "LS13", "LS14"),
     _loss("epsilon_insensitive", _L.epsilon_insensitive, _PAIR, "LS3", "LS4", "LS15", "LS16"),
     _loss("quantile", partial(_L.quantile, tau=0.3), _PAIR, "LS3", "LS4", "LS17", "LS18"),
-    _loss("zero_one", _L.zero_one, _scores_and_signs, "LS19", "LS20", "LS21", "LS22"),
-    _loss("perceptron", _L.perceptron, _scores_and_signs, "LS19", "LS20", "LS23", "LS24"),
-    _loss("hinge", _L.hinge, _scores_and_signs, "LS19", "LS20", "LS25", "LS26"),
-    _loss("squared_hinge", _L.squared_hinge, _scores_and_signs, "LS19", "LS20", "LS27", "LS28"),
-    _loss("logistic", _L.logistic, _scores_and_signs, "LS19", "LS20", "LS29", "LS30"),
-    _loss("exponential", _L.exponential, _scores_and_signs, "LS19", "LS20", "LS31", "LS32"),
-    _loss("modified_huber", _L.modified_huber, _scores_and_signs, "LS19", "LS20", "LS33", "LS34"),
-    _loss("cross_entropy", _L.cross_entropy, _distributions, "LS35", "LS36"),
-    _loss("softmax_cross_entropy", _L.softmax_cross_entropy, _normal_and_distributions, "LS37", "LS38"),
+    _loss("zero_one", _L.zero_one, samples.scores_and_signs, "LS19", "LS20", "LS21", "LS22"),
+    _loss("perceptron", _L.perceptron, samples.scores_and_signs, "LS19", "LS20", "LS23", "LS24"),
+    _loss("hinge", _L.hinge, samples.scores_and_signs, "LS19", "LS20", "LS25", "LS26"),
+    _loss("squared_hinge", _L.squared_hinge, samples.scores_and_signs, "LS19", "LS20", "LS27", "LS28"),
+    _loss("logistic", _L.logistic, samples.scores_and_signs, "LS19", "LS20", "LS29", "LS30"),
+    _loss("exponential", _L.exponential, samples.scores_and_signs, "LS19", "LS20", "LS31", "LS32"),
+    _loss("modified_huber", _L.modified_huber, samples.scores_and_signs, "LS19", "LS20", "LS33", "LS34"),
+    _loss("cross_entropy", _L.cross_entropy, samples.distributions, "LS35", "LS36"),
+    _loss("softmax_cross_entropy", _L.softmax_cross_entropy, samples.normal_and_distributions, "LS37", "LS38"),
     _loss(
         "softmax_cross_entropy_with_integer_labels",
         _L.softmax_cross_entropy_with_integer_labels,
-        _normal_and_labels,
+        samples.normal_and_labels,
         "LS39",
         "LS40",
     ),
-    _loss("binary_cross_entropy", _L.binary_cross_entropy, _probabilities, "LS41", "LS42"),
+    _loss("binary_cross_entropy", _L.binary_cross_entropy, samples.probabilities, "LS41", "LS42"),
     _loss("sigmoid_cross_entropy", _L.sigmoid_cross_entropy, _PAIR, "LS43", "LS44"),
-    _loss("gaussian_negative_log_likelihood", _L.gaussian_negative_log_likelihood, _gaussians, "LS45", "LS46"),
-    _loss("kl_divergence", _L.kl_divergence, _distributions, "LS47", "LS48"),
+    _loss("gaussian_negative_log_likelihood", _L.gaussian_negative_log_likelihood, samples.gaussians, "LS45", "LS46"),
+    _loss("kl_divergence", _L.kl_divergence, samples.distributions, "LS47", "LS48"),
     _loss("gaussian_kl", _L.gaussian_kl, _PAIR, "LS49", "LS50"),
-    _loss("bernoulli_negative_elbo", _L.bernoulli_negative_elbo, _normal((5, 3), (5, 3), (5, 2), (5, 2)), "LS51"),
+    _loss("bernoulli_negative_elbo", _L.bernoulli_negative_elbo, normal((5, 3), (5, 3), (5, 2), (5, 2)), "LS51"),
     _loss("gan_discriminator_loss", _L.gan_discriminator_loss, _PAIR, "LS52", "LS53"),
-    _loss("gan_generator_minimax_loss", _L.gan_generator_minimax_loss, _normal((5, 3)), "LS54", "LS55"),
-    _loss("gan_generator_loss", _L.gan_generator_loss, _normal((5, 3)), "LS56", "LS57"),
-    _loss("l2_penalty", _L.l2_penalty, lambda key: (_normal((4, 3), (3, 2))(key), jnp.array(0.3)), "LS58", "LS59"),
+    _loss("gan_generator_minimax_loss", _L.gan_generator_minimax_loss, normal((5, 3)), "LS54", "LS55"),
+    _loss("gan_generator_loss", _L.gan_generator_loss, normal((5, 3)), "LS56", "LS57"),
+    _loss("l2_penalty", _L.l2_penalty, lambda key: (normal((4, 3), (3, 2))(key), jnp.array(0.3)), "LS58", "LS59"),
     Derivation(
         "neuron/linear_unit",
         neuron.linear_unit_loss,
-        _normal((3,), (5, 3), (5,)),
+        normal((3,), (5, 3), (5,)),
         MLP,
         ("NE4", "NE6", "NE7"),
         neuron.linear_unit_gradient,
@@ -189,14 +137,14 @@ DERIVATIONS: tuple[Derivation, ...] = (
     Derivation(
         "mlp",
         partial(mlp.apply, activations=_SIGMOID_NET["activations"]),
-        _network_input,
+        samples.network_input,
         MLP,
         ("MP1", "MP2", "MP3", "BP1", "BP2", "BP3", "BP4"),
     ),
     Derivation(
         "mlp/quadratic",
         partial(mlp.loss, **_SIGMOID_NET),
-        _network((4, 5, 3, 2), 7),
+        samples.network((4, 5, 3, 2), 7),
         MLP,
         ("MP1", "MP2", "MP3", "MP4", "MP5", "BP1", "BP2", "BP3", "BP4"),
         partial(mlp.gradient, **_SIGMOID_NET),
@@ -204,9 +152,25 @@ DERIVATIONS: tuple[Derivation, ...] = (
     Derivation(
         "mlp/cross_entropy",
         partial(mlp.loss, **_SOFTMAX_NET),
-        _network((4, 5, 3, 2), 7),
+        samples.network((4, 5, 3, 2), 7),
         MLP,
         ("MP1", "MP2", "MP3", "BP1", "BP2", "BP3", "BP4"),
         partial(mlp.gradient, **_SOFTMAX_NET),
+    ),
+    Derivation(
+        "mlp/sgd_block",
+        block.sum_of_losses_along_the_path,
+        block.sample,
+        MLP,
+        ("MK1", "MK2", "MK3", "MK4", "MK5", "MK6"),
+        block.gradient,
+    ),
+    Derivation(
+        "mlp/digits",
+        partial(mlp.loss, **_DIGITS_NET),
+        samples.digits,
+        MLP,
+        ("MP1", "MP2", "MP3", "BP1", "BP2", "BP3", "BP4"),
+        partial(mlp.gradient, **_DIGITS_NET),
     ),
 )
