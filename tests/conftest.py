@@ -6,6 +6,8 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Nearly all the time of the tests is XLA compiling small programs that run once.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

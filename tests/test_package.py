@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import jaxnets
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -19,12 +21,18 @@ def python(code):
 
 
 def test_import_is_light():
-    """No plotting, command line, data set, optimizer or checkpoint library comes with `import jaxnets`."""
-    loaded = set(python("import sys, jaxnets; print(*sys.modules)"))
+    """No plotting, command line, data set, optimizer or checkpoint library comes with the networks and the verifier."""
+    loaded = set(python("import sys, jaxnets; jaxnets.nets.mlp.apply, jaxnets.verify.rules; print(*sys.modules)"))
+    assert {"jaxnets.nets.mlp", "jaxnets.verify.sites"} <= loaded
     heavy = {"optax", "flax", "orbax", "chex", "typer", "rich", "pooch", "matplotlib", "scipy.optimize"}
     assert not {name for name in loaded if name.split(".")[0] in heavy}
     assert "jaxnets.cli" not in loaded
     assert "jaxnets.data" not in loaded
+
+
+def test_an_unknown_module_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'jaxnets' has no attribute 'layers'"):
+        jaxnets.layers  # noqa: B018
 
 
 def test_the_example_of_the_readme_prints_what_it_says():

@@ -19,6 +19,7 @@ from jaxnets.verify.compare import RELATIVE
 from jaxnets.verify.problem import is_inexact
 
 RUNS = 4
+"""Perturbed evaluations in all, shared between the pull-backs."""
 
 _ARITHMETIC = (
     *(p.add_p, p.sub_p, p.mul_p, p.div_p, p.pow_p, p.integer_pow_p, p.square_p, p.sqrt_p, p.rsqrt_p, p.cbrt_p),
@@ -61,7 +62,7 @@ def spreads(
     moved = []
     for pull_back in pull_backs:
         exact = [np.asarray(bar) for bar in pull_back(*inputs)]
-        for run in range(RUNS):
+        for run in range(RUNS // len(pull_backs)):
             bars = perturbed(pull_back, inputs, run)
             moved.append([np.linalg.norm(np.asarray(bar) - at) for bar, at in zip(bars, exact, strict=True)])
     return [float(max(column)) for column in zip(*moved, strict=True)]

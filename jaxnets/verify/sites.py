@@ -108,11 +108,12 @@ def _at_sites(
 
         return jaxpr.evaluate(problem.closed, problem.merge(inputs), {primitives.custom_vjp_call_p: handler})
 
-    @jax.jit
     def pull_back(probes: Squares, inputs: list[Any]) -> Any:
         return jax.vjp(probed, probes, *inputs)[1](problem.cotangents)
 
-    squares, *truth = pull_back(probes, inputs)
+    # The perturbed passes are many small operations, of shapes that are compiled already: as one program they are slow
+    # to compile.
+    squares, *truth = (pull_back if with_noise else jax.jit(pull_back))(probes, inputs)
     return squares, truth
 
 
@@ -155,7 +156,7 @@ def _site(equation: core.JaxprEqn, with_noise: bool) -> Callable[..., Any]:
         noise: list[Any] = [0 * abs(bar) if is_inexact(bar) else bar for bar in truth]
         if with_noise:
             for pull_back, exact in ((by_hand, hand), (by_autodiff, truth)):
-                for run in range(RUNS):
+                for run in range(RUNS // 2):
                     moved = perturbed(pull_back, inputs, run)
                     noise = [
                         largest if not is_inexact(at) else jnp.maximum(largest, abs(bar - at) ** 2)
