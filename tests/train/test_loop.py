@@ -10,7 +10,6 @@ import time
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import optax
 import pytest
@@ -18,14 +17,6 @@ import pytest
 from jaxnets.train import Epoch, NonFiniteError, State, epoch_order, fit, fit_by_epoch, gradient_step, init_state
 
 KEY = jax.random.key(7)
-
-
-@pytest.fixture
-def own_errors():
-    """Let wrong arguments reach the function: the suite's annotation checks would refuse them first."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def record(state, batch):

@@ -2,21 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
 from jaxnets.train import accuracy, apply_in_batches, mean_in_batches
 
 SIZES = [1, 3, 5, 7, 23, 100]
-
-
-@pytest.fixture
-def own_errors():
-    """Let wrong arguments reach the function: the suite's annotation checks would refuse them first."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def data(n=23):
