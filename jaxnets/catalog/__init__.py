@@ -162,7 +162,7 @@ DERIVATIONS: tuple[Derivation, ...] = (
         block.sum_of_losses_along_the_path,
         block.sample,
         MLP,
-        ("MK1", "MK2", "MK3", "MK4", "MK5", "MK6"),
+        ("MK1", "MK2", "MK3", "MK5"),
         block.gradient,
     ),
     Derivation(

@@ -46,7 +46,10 @@ def sum_of_losses_along_the_path(params: mlp.Params, pixels: Array, labels: Arra
 
 
 def gradient(params: mlp.Params, pixels: Array, labels: Array) -> tuple[Any, ...]:
-    """The same sum, from where the kernel ends: (w_0 - w_k) / η."""
+    """The same sum, from where the kernel ends: (w_0 - w_k) / η.
+
+    It says nothing of the losses, (MK4) and (MK6), which move no parameter: they have a test and a cell of their own.
+    """
     after, _ = sgd_block(
         params,
         _minibatches(pixels, labels),
