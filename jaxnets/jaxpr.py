@@ -25,6 +25,7 @@ class Trace(NamedTuple):
     jaxpr: core.ClosedJaxpr
     operands: list[Any]
     output: Any  # pytree of jax.ShapeDtypeStruct
+    arguments: Callable[[Sequence[Any]], tuple[tuple[Any, ...], dict[str, Any]]]  # flat operands -> (args, kwargs)
 
 
 def trace(f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Trace:
@@ -35,14 +36,17 @@ def trace(f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any
     dynamic = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves]
     operands = [leaf for leaf, moves in zip(leaves, dynamic, strict=True) if moves]
 
-    def flat(*values: Any) -> Any:
+    def arguments(values: Sequence[Any]) -> Any:
         given = iter(values)
         merged = [next(given) if moves else leaf for leaf, moves in zip(leaves, dynamic, strict=True)]
-        positional, named = jax.tree.unflatten(tree, merged)
+        return jax.tree.unflatten(tree, merged)
+
+    def flat(*values: Any) -> Any:
+        positional, named = arguments(values)
         return f(*positional, **named)
 
     jaxpr, output = jax.make_jaxpr(flat, return_shape=True)(*operands)
-    return Trace(jaxpr, operands, output)
+    return Trace(jaxpr, operands, output, arguments)
 
 
 def equations(jaxpr: core.Jaxpr, enter: Callable[[core.JaxprEqn], bool] = lambda _: True) -> Iterator[core.JaxprEqn]:
@@ -89,6 +93,11 @@ def _evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], operands: Sequence[Any],
 def _apply(equation: core.JaxprEqn, inputs: list[Any], handlers: Handlers) -> Sequence[Any]:
     if equation.primitive in handlers:
         return handlers[equation.primitive](equation, *inputs)
+    return enter(equation, inputs, handlers)
+
+
+def enter(equation: core.JaxprEqn, inputs: Sequence[Any], handlers: Handlers) -> Sequence[Any]:
+    """The results of one equation whose own primitive has no handler: with handlers in charge of what is inside it."""
     inner = core.jaxprs_in_params(equation.params)
     if not any(inside.primitive in handlers for jaxpr in inner for inside in equations(jaxpr)):
         return bind(equation, inputs)
@@ -98,7 +107,7 @@ def _apply(equation: core.JaxprEqn, inputs: list[Any], handlers: Handlers) -> Se
             f"jaxnets cannot look inside the primitive {equation.primitive.name!r}, which holds one of "
             f"{sorted(primitive.name for primitive in handlers)}; it enters {sorted(_REAPPLY)}"
         )
-    return reapply(equation.params, inputs, handlers)
+    return reapply(equation, inputs, handlers)
 
 
 def bind(equation: core.JaxprEqn, inputs: Sequence[Any]) -> Sequence[Any]:
@@ -108,7 +117,9 @@ def bind(equation: core.JaxprEqn, inputs: Sequence[Any]) -> Sequence[Any]:
     return outputs if primitive.multiple_results else [outputs]
 
 
-def _jit(params: dict[str, Any], inputs: list[Any], handlers: Handlers) -> Sequence[Any]:
+def _jit(equation: core.JaxprEqn, inputs: Sequence[Any], handlers: Handlers) -> Sequence[Any]:
+    params = equation.params
+
     def body(*values: Any) -> list[Any]:
         return evaluate(params["jaxpr"], values, handlers)
 
@@ -122,42 +133,69 @@ def _jit(params: dict[str, Any], inputs: list[Any], handlers: Handlers) -> Seque
     )(*inputs)
 
 
-def _scan(params: dict[str, Any], inputs: list[Any], handlers: Handlers) -> Sequence[Any]:
+def scan(
+    equation: core.JaxprEqn,
+    inputs: Sequence[Any],
+    handlers: Callable[[Any, list[Any]], tuple[Handlers, Callable[[list[Any]], Any]]],
+    extra: Any = None,
+) -> tuple[Sequence[Any], Any]:
+    """The results of a scan with handlers that see each step.
+
+    `extra` is a pytree that is scanned over together with the inputs.  `handlers(its slice, inputs of the body)` gives
+    the handlers of one step, and a function of the body's outputs that is called when the step is done: what it returns
+    is stacked over the steps, and is the second result.
+    """
+    params = equation.params
     n_consts, n_carry = params["num_consts"], params["num_carry"]
     consts, init, xs = inputs[:n_consts], inputs[n_consts : n_consts + n_carry], inputs[n_consts + n_carry :]
 
-    def body(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
-        outputs = evaluate(params["jaxpr"], [*consts, *carry, *x], handlers)
-        return outputs[:n_carry], outputs[n_carry:]
+    def body(carry: list[Any], x: Any) -> tuple[list[Any], Any]:
+        step_inputs = [*consts, *carry, *x[0]]
+        now, finish = handlers(x[1], step_inputs)
+        outputs = evaluate(params["jaxpr"], step_inputs, now)
+        return outputs[:n_carry], (outputs[n_carry:], finish(outputs))
 
-    carry, ys = jax.lax.scan(
-        body, init, xs, length=params["length"], reverse=params["reverse"], unroll=params["unroll"]
+    carry, (ys, collected) = jax.lax.scan(
+        body,
+        list(init),
+        (list(xs), extra),
+        length=params["length"],
+        reverse=params["reverse"],
+        unroll=params["unroll"],
     )
-    return [*carry, *ys]
+    return [*carry, *ys], collected
 
 
-def _while(params: dict[str, Any], inputs: list[Any], handlers: Handlers) -> Sequence[Any]:
+def _scan(equation: core.JaxprEqn, inputs: Sequence[Any], handlers: Handlers) -> Sequence[Any]:
+    return scan(equation, inputs, lambda *_: (handlers, lambda _: None))[0]
+
+
+def _while(equation: core.JaxprEqn, inputs: Sequence[Any], handlers: Handlers) -> Sequence[Any]:
+    params = equation.params
     n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
     cond_consts, body_consts, init = inputs[:n_cond], inputs[n_cond : n_cond + n_body], inputs[n_cond + n_body :]
     return jax.lax.while_loop(
         lambda carry: evaluate(params["cond_jaxpr"], [*cond_consts, *carry], handlers)[0],
         lambda carry: evaluate(params["body_jaxpr"], [*body_consts, *carry], handlers),
-        init,
+        list(init),
     )
 
 
-def _cond(params: dict[str, Any], inputs: list[Any], handlers: Handlers) -> Sequence[Any]:
+def _cond(equation: core.JaxprEqn, inputs: Sequence[Any], handlers: Handlers) -> Sequence[Any]:
+    params = equation.params
     index, *operands = inputs
     branches = [lambda *values, branch=branch: evaluate(branch, values, handlers) for branch in params["branches"]]
     return jax.lax.switch(index, branches, *operands)
 
 
-def _remat(params: dict[str, Any], inputs: list[Any], handlers: Handlers) -> Sequence[Any]:
+def _remat(equation: core.JaxprEqn, inputs: Sequence[Any], handlers: Handlers) -> Sequence[Any]:
+    params = equation.params
     body = partial(_evaluate_open, params["jaxpr"], handlers)
     return jax.checkpoint(body, prevent_cse=params["prevent_cse"], policy=params["policy"])(*inputs)
 
 
-def _shard_map(params: dict[str, Any], inputs: list[Any], handlers: Handlers) -> Sequence[Any]:
+def _shard_map(equation: core.JaxprEqn, inputs: Sequence[Any], handlers: Handlers) -> Sequence[Any]:
+    params = equation.params
     return jax.shard_map(
         partial(_evaluate_open, params["jaxpr"], handlers),
         mesh=params["mesh"],
@@ -172,7 +210,7 @@ def _evaluate_open(jaxpr: core.Jaxpr, handlers: Handlers, *operands: Any) -> lis
     return _evaluate(jaxpr, (), operands, handlers)
 
 
-_REAPPLY: Mapping[str, Callable[[dict[str, Any], list[Any], Handlers], Sequence[Any]]] = {
+_REAPPLY: Mapping[str, Callable[[core.JaxprEqn, Sequence[Any], Handlers], Sequence[Any]]] = {
     primitives.jit_p.name: _jit,
     primitives.scan_p.name: _scan,
     primitives.while_p.name: _while,

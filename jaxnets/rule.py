@@ -127,7 +127,7 @@ def autodiff(f: Callable[P, Y]) -> Callable[P, Y]:
 
     @functools.wraps(f)
     def stripped(*args: P.args, **kwargs: P.kwargs) -> Y:
-        closed, operands, output = jaxpr.trace(f, args, kwargs)
+        closed, operands, output, _ = jaxpr.trace(f, args, kwargs)
         if not any(equation.primitive is primitives.custom_vjp_call_p for equation in jaxpr.equations(closed.jaxpr)):
             return f(*args, **kwargs)
         return jax.tree.unflatten(jax.tree.structure(output), without_rules(closed, operands))

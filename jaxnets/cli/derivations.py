@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable
@@ -14,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from jaxnets.catalog import DERIVATIONS
-from jaxnets.verify import Derivation, Report, Verdict, derivation
+from jaxnets.verify import Derivation, Level, Report, Verdict, derivation
+from jaxnets.verify.html import to_html
 
 console = Console()
 
@@ -25,8 +27,13 @@ def verify(
         typer.Argument(metavar="[NAME|FILE.py]...", help="Derivations by name, or Python files that declare some."),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write every row of every report to this file.")
+        Path | None, typer.Option("--json", dir_okay=False, help="Write every row of every report to this file.")
     ] = None,
+    html_file: Annotated[
+        Path | None,
+        typer.Option("--html", dir_okay=False, help="Write the reports to this file, as a page to look at."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="All that each check can try, not only what is quick.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the samples and of the random cotangents.")] = 0,
 ) -> None:
     """Check hand-derived gradients against autodiff, in float64.
@@ -36,21 +43,24 @@ def verify(
     Exit status: 0 if every derivation is right, 1 if one is not, 2 if the command was wrong.
     """
     chosen = _choose(names or [])
-    if json_file is not None and not json_file.parent.is_dir():
-        raise typer.BadParameter(f"--json: there is no folder {json_file.parent}")
+    for option, file in (("--json", json_file), ("--html", html_file)):
+        if file is not None and not file.parent.is_dir():
+            raise typer.BadParameter(f"{option}: there is no folder {file.parent}")
     started = time.perf_counter()
-    reports = _run(chosen, seed)
+    reports = _run(chosen, seed, Level.FULL if full else Level.QUICK)
     seconds = time.perf_counter() - started
     console.print(_table(chosen, reports))
     if json_file is not None:
         json_file.write_text(json.dumps(_record(chosen, reports, seed), indent=2) + "\n")
+    if html_file is not None:
+        html_file.write_text(to_html(reports), encoding="utf-8")
     failed = [report for report in reports if not report.ok]
     for report in failed:
         try:
             report.check()
         except AssertionError as error:
             console.print(f"\n{error}", markup=False, highlight=False)
-    worst = max(report.worst_error for report in reports)
+    worst = max((report.worst_error for report in reports), key=lambda error: (math.isnan(error), error))
     console.print(
         f"{len(reports) - len(failed)} of {len(reports)} derivations ok, worst error {worst:.1e}, {seconds:.0f} s"
     )
@@ -110,21 +120,21 @@ def _derivations_in(value: Any) -> Iterable[Derivation]:
     return [entry for entry in value if isinstance(entry, Derivation)] if isinstance(value, list | tuple) else []
 
 
-def _run(chosen: list[Derivation], seed: int) -> list[Report]:
+def _run(chosen: list[Derivation], seed: int, level: Level) -> list[Report]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     reports = []
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("verifying", total=len(chosen))
         for entry in chosen:
             progress.update(task, description=entry.name)
-            reports.append(_report(entry, seed))
+            reports.append(_report(entry, seed, level))
             progress.advance(task)
     return reports
 
 
-def _report(entry: Derivation, seed: int) -> Report:
+def _report(entry: Derivation, seed: int, level: Level) -> Report:
     try:
-        return derivation(entry, seed)
+        return derivation(entry, seed, level=level)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise typer.BadParameter(f"{entry.name} cannot be verified: {type(error).__name__}: {error}") from error
 

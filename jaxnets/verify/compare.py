@@ -23,6 +23,8 @@ def compare(name: str, hand: Any, truth: Any, noise: float = 0.0) -> Row:
     `noise` is the norm of the truth's own rounding spread (`jaxnets.verify.noise`).
     """
     hand, truth = np.asarray(hand), np.asarray(truth)
+    if truth.size == 0 and hand.shape == truth.shape:
+        return Row(name, Verdict.OK, 0.0)
     if hand.shape != truth.shape:
         note = f"shape {list(hand.shape)}, wanted {list(truth.shape)}"
         return Row(name, Verdict.WRONG, float("inf"), note=note)
@@ -31,11 +33,12 @@ def compare(name: str, hand: Any, truth: Any, noise: float = 0.0) -> Row:
     worst = tuple(int(i) for i in np.unravel_index(np.argmax(np.nan_to_num(difference, nan=np.inf)), truth.shape))
     return row(
         name,
-        error=_norm(difference),
-        scale=_norm(truth),
+        error=norm(difference),
+        scale=norm(truth),
         noise=noise,
         worst=worst,
         values=(hand[worst].item(), truth[worst].item()),
+        difference=difference,
     )
 
 
@@ -47,8 +50,9 @@ def row(
     worst: tuple[int, ...],
     noise: float = 0.0,
     values: tuple[float, float] | tuple[None, None] = (None, None),
+    difference: np.ndarray | None = None,
 ) -> Row:
-    """The row for an error of norm `error` against a truth of norm `scale`."""
+    """The row for an error of norm `error` against a truth of norm `scale`; `difference` is that of each entry."""
     relative = 0.0 if error == 0 else error / scale if scale > 0 else float("inf")
     relative = float("nan") if np.isnan(error) or np.isnan(scale) else relative
     allowance = NOISE * noise
@@ -60,11 +64,27 @@ def row(
         verdict = Verdict.OK
     else:  # also where error is NaN
         verdict = Verdict.WRONG
-    return Row(name, verdict, relative, worst, *values)
+    heat = _heat(difference) if difference is not None and verdict is Verdict.WRONG else ()
+    return Row(name, verdict, relative, worst, *values, heat=heat)
 
 
-def _norm(array: np.ndarray) -> float:
+HEAT = 64
+"""The most rows and columns of a heat map."""
+
+
+def _heat(difference: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    """The sizes of the errors as a picture: the last axis across, the others down, the largest of each block."""
+    flat = difference.reshape(-1, difference.shape[-1]) if difference.ndim > 1 else np.atleast_2d(difference)
+    if flat.size == 0:
+        return ()
+    edges = [np.linspace(0, size, min(size, HEAT) + 1).astype(int)[:-1] for size in flat.shape]
+    blocks = np.maximum.reduceat(np.maximum.reduceat(flat, edges[0], axis=0), edges[1], axis=1)
+    return tuple(tuple(float(value) for value in line) for line in blocks)
+
+
+def norm(array: Any) -> float:
     """Euclidean norm over all entries, without underflow or overflow of the squares."""
+    array = np.asarray(array)
     largest = float(np.max(np.abs(array), initial=0.0))
     if largest == 0 or not np.isfinite(largest):
         return largest

@@ -5,7 +5,8 @@ spread of the results is what rounding alone can do at this input.  Selections (
 never perturbed: their ties are decided by equality.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,11 +16,12 @@ from jax.extend import core
 from jax.extend.core import primitives as p
 
 from jaxnets import jaxpr
-from jaxnets.verify.compare import RELATIVE
-from jaxnets.verify.problem import is_inexact
+from jaxnets.verify.compare import norm
+from jaxnets.verify.fast_compile import FAST_COMPILE
+from jaxnets.verify.leaves import is_inexact
 
-RUNS = 4
-"""Perturbed evaluations in all, shared between the pull-backs."""
+RUNS = 2
+"""Perturbed evaluations of a pull-back."""
 
 _ARITHMETIC = (
     *(p.add_p, p.sub_p, p.mul_p, p.div_p, p.pow_p, p.integer_pow_p, p.square_p, p.sqrt_p, p.rsqrt_p, p.cbrt_p),
@@ -30,45 +32,48 @@ _ARITHMETIC = (
 )
 
 
-def perturbed(f: Callable[..., Any], inputs: Sequence[Any], run: int) -> list[Any]:
-    """The flat results of `f(*inputs)` with every arithmetic result off by up to one unit in the last place."""
-    generator = np.random.default_rng(run)
-
-    def perturb(equation: core.JaxprEqn, *operands: Any) -> list[Any]:
-        outputs = jaxpr.bind(equation, operands)
-        return [_one_ulp(generator, output) if is_inexact(output) else output for output in outputs]
-
-    # What is perturbed has been differentiated already: a rule for tangents has no further use.
-    handlers = jaxpr.inlining(p.custom_jvp_call_p, dict.fromkeys(_ARITHMETIC, perturb))
-    return jaxpr.evaluate(jax.make_jaxpr(f)(*inputs), inputs, handlers)
-
-
-def spreads(
-    pull_backs: Sequence[Callable[..., Any]], inputs: Sequence[Any], hand: Sequence[Any], truth: Sequence[Any]
-) -> list[float]:
-    """Per input, the norm of the rounding spread of a gradient, by whichever pull-back spreads most.
-
-    Each pull-back is a function of the inputs that returns their cotangents: autodiff's, and the hand-derived one where
-    it can be traced, since a right derivation may cancel where autodiff's order of operations does not.  Where hand and
-    truth agree anyway, all spreads are given as 0.
+def perturbed(f: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """`f(*operands)` as a function of (ulps, *operands), with every arithmetic result off by some of the `ulps`: random
+    factors within one unit of 1, of which each operation takes others.
     """
-    pairs = [(np.asarray(ours), np.asarray(theirs)) for ours, theirs in zip(hand, truth, strict=True)]
-    agree = all(
-        ours.shape == theirs.shape and np.linalg.norm(ours - theirs) <= RELATIVE * np.linalg.norm(theirs)
-        for ours, theirs in pairs
-    )
-    if agree or not all(np.all(np.isfinite(theirs)) for _, theirs in pairs):
-        return [0.0] * len(pairs)
-    moved = []
-    for pull_back in pull_backs:
-        exact = [np.asarray(bar) for bar in pull_back(*inputs)]
-        for run in range(RUNS // len(pull_backs)):
-            bars = perturbed(pull_back, inputs, run)
-            moved.append([np.linalg.norm(np.asarray(bar) - at) for bar, at in zip(bars, exact, strict=True)])
-    return [float(max(column)) for column in zip(*moved, strict=True)]
+
+    def moved(ulps: Any, *operands: Any) -> list[Any]:
+        starts = itertools.cycle(range(0, OFFSETS, 7))
+
+        def off(value: Any) -> Any:
+            if not is_inexact(value):
+                return value
+            start = next(starts)
+            factors = jnp.resize(ulps[start : start + min(value.size, ulps.size - OFFSETS)], value.shape)
+            return value * factors.astype(value.dtype)
+
+        def perturb(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
+            return [off(output) for output in jaxpr.bind(equation, inputs)]
+
+        # What is perturbed has been differentiated already: a rule for tangents has no further use.
+        handlers = jaxpr.inlining(p.custom_jvp_call_p, dict.fromkeys(_ARITHMETIC, perturb))
+        return jaxpr.evaluate(jax.make_jaxpr(f)(*operands), jax.tree.leaves(operands), handlers)
+
+    return moved
 
 
-def _one_ulp(generator: np.random.Generator, value: Any) -> Any:
-    # NumPy draws the factors: a draw by JAX for every operation would be compiled for every shape.
-    factor = 1 + jnp.finfo(value.dtype).eps * generator.uniform(-1.0, 1.0, value.shape)
-    return value * factor.astype(value.dtype)
+OFFSETS = 1001
+FACTORS = 2**16
+"""Different random factors; an array that has more entries uses them again."""
+
+
+def spread(pull_back: Callable[..., list[Any]]) -> Callable[..., list[float]]:
+    """A function of operands: for each result of a pull-back at them, the norm of its rounding spread."""
+    exact = jax.jit(pull_back, compiler_options=FAST_COMPILE)
+    off = jax.jit(perturbed(pull_back), compiler_options=FAST_COMPILE)
+
+    def norms(*operands: Any) -> list[float]:
+        bars = [np.asarray(bar) for bar in exact(*operands)]
+        moved = []
+        for run in range(RUNS):
+            random = np.random.default_rng(run).uniform(-1.0, 1.0, FACTORS + OFFSETS)
+            others = off(1 + np.finfo(np.float64).eps * random, *operands)
+            moved.append([norm(np.asarray(other) - bar) for other, bar in zip(others, bars, strict=True)])
+        return [float(np.nanmax(column, initial=0.0)) for column in zip(*moved, strict=True)]
+
+    return norms
