@@ -186,7 +186,8 @@ def table(cases: list[Case], outcomes: dict[str, dict[str, Outcome]], chosen: li
         "# Verifiers of hand-derived gradients",
         "",
         f"{len(wrong)} wrong derivations and {len(right)} right ones; `python benchmarks/verifiers.py`.  One sample of "
-        "arguments each.  Seconds are wall-clock per derivation, compilation included, the median over all.",
+        "arguments each.  Seconds are wall-clock per derivation, the median over all; compilation is included, but for "
+        "what an earlier derivation of the same process has compiled.",
         "",
         "| verifier | caught | first equation right | explained | false alarms | seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",

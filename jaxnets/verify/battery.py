@@ -8,20 +8,21 @@ from jaxnets.verify.checks.applicable import NotApplicable
 from jaxnets.verify.checks.call_sites import call_sites
 from jaxnets.verify.checks.contract import contract
 from jaxnets.verify.checks.exact_integers import exact_integers
-from jaxnets.verify.checks.independence import independence
+from jaxnets.verify.checks.independence import HIDDEN, independence
 from jaxnets.verify.checks.local import local
 from jaxnets.verify.checks.precision import precision
 from jaxnets.verify.checks.regimes import regimes
+from jaxnets.verify.checks.shapes import shapes
 from jaxnets.verify.checks.transformations import transformations
 from jaxnets.verify.problem import Level, Problem
 from jaxnets.verify.report import Report, Row, Verdict
 
-AT_THE_INPUT = (contract, call_sites, local, against_autodiff)
+AT_THE_INPUT = (contract, call_sites, local, against_autodiff, independence)
 """The checks at the given input itself."""
 
 Check = Callable[[Problem, Level], list[Row]]
 
-BATTERY: tuple[Check, ...] = (*AT_THE_INPUT, independence, exact_integers, regimes, precision, transformations)
+BATTERY: tuple[Check, ...] = (*AT_THE_INPUT, exact_integers, regimes, shapes, precision, transformations)
 """What names an equation comes before what names a leaf: the first wrong row is where to look first."""
 
 
@@ -52,11 +53,15 @@ def run(problem: Problem, checks: Sequence[Check], level: Level, reproduce: str)
 
 
 def _with_heirs(rows: list[Row]) -> list[Row]:
-    """Where an equation is wrong, the leaves whose own equations are right have inherited what is wrong with them."""
+    """Where an equation is wrong, the leaves whose own equations are right have inherited what is wrong with them, and
+    so has every direction in which autodiff is right.
+    """
     right = {row.name for row in rows if row.check == local.__name__ and row.verdict is Verdict.OK}
-    return [
-        dataclasses.replace(row, verdict=Verdict.INHERITED)
-        if row.check == against_autodiff.__name__ and row.verdict is Verdict.WRONG and row.name in right
-        else row
-        for row in rows
-    ]
+    named = any(row.verdict is Verdict.WRONG and row.check != independence.__name__ for row in rows)
+
+    def inherits(row: Row) -> bool:
+        of_a_leaf = row.check == against_autodiff.__name__ and row.name in right
+        of_a_direction = row.check == independence.__name__ and named and HIDDEN not in row.note
+        return row.verdict is Verdict.WRONG and (of_a_leaf or of_a_direction)
+
+    return [dataclasses.replace(row, verdict=Verdict.INHERITED) if inherits(row) else row for row in rows]

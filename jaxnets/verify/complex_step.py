@@ -21,6 +21,7 @@ from jax.extend import core
 from jax.extend.core import primitives as p
 
 from jaxnets import jaxpr
+from jaxnets.verify.leaves import is_inexact
 
 STEP = 1e-30
 
@@ -30,7 +31,8 @@ class NoComplexForm(Exception):
 
 
 def derivative(closed: core.ClosedJaxpr, operands: Sequence[Any], directions: Sequence[Any]) -> list[Any]:
-    """The change of every output along `directions`, which holds None for an operand that stays.
+    """The change of every output along `directions`, which holds None for an operand that stays; None for an output
+    that is no floating-point number.
 
     Raises:
       NoComplexForm: if some equation has none.
@@ -39,7 +41,7 @@ def derivative(closed: core.ClosedJaxpr, operands: Sequence[Any], directions: Se
         raise NoComplexForm("complex numbers")
     moved = [x if v is None else jax.lax.complex(x, STEP * v) for x, v in zip(operands, directions, strict=True)]
     outputs = jaxpr.evaluate(closed, moved, _handlers(closed.jaxpr))
-    return [jnp.imag(y) / STEP if _moves(y) else jnp.zeros(jnp.shape(y)) for y in outputs]
+    return [jnp.imag(_lift(y)) / STEP if is_inexact(y) else None for y in outputs]
 
 
 def _handlers(root: core.Jaxpr) -> jaxpr.Handlers:

@@ -113,7 +113,7 @@ def pose(
         value_by_rules=compiled(through_rules(flat), flat.closed.jaxpr),
         truth=compiled(truth, flat.closed.jaxpr),
         truth_by=lambda handlers: pull_back_by(flat, handlers),
-        hand=as_written if program is None else compiled(_run(program), program.closed.jaxpr),
+        hand=as_written if program is None else _run(program),
         noise=tuple(spread(side) for side in sides),
         hand_as_written=as_written,
         program=program,
@@ -223,7 +223,7 @@ def _run(program: Program) -> Callable[[list[Any], list[Any]], Answer]:
         results = jaxpr.evaluate(program.closed, [*operands, *cotangents], {})
         return jax.tree.unflatten(program.results, results)
 
-    return hand
+    return compiled(hand, program.closed.jaxpr)
 
 
 def title(f: Callable[..., Any]) -> str:

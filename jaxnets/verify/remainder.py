@@ -45,7 +45,7 @@ def slope(g: Callable[[float], float], good_enough: float) -> Slope:
 def _entries(g: Callable[[float], float], first: float) -> Iterator[Slope]:
     """Every extrapolated entry of the tableau."""
     above: list[float] = []
-    for step in first * 2.0 ** -np.arange(LEVELS):
+    for step in (first / 2**level for level in range(LEVELS)):
         now = [(g(step) - g(-step)) / (2 * step)]
         for column, before in enumerate(above, start=1):
             now.append(now[-1] + (now[-1] - before) / (4**column - 1))

@@ -6,6 +6,7 @@ penalty, a meta-gradient, is wrong without a word.
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -211,14 +212,15 @@ def _its_own(both: _Both, mode: _Mode, key: Key) -> bool:
 
     scale = float(np.sum(abs(np.asarray(derivative) * other)))
     measured = slope(along, BY_DIFFERENCES * scale)
-    return abs(inner([derivative], [other]) - measured.value) <= BY_DIFFERENCES * scale + measured.error
+    return bool(abs(inner([derivative], [other]) - measured.value) <= BY_DIFFERENCES * scale + measured.error)
 
 
 def _noise(mode: _Mode, variables: list[Any], wanted: list[Key]) -> dict[Key, float]:
     """What rounding can do to either side."""
+    program = inspect.unwrap(mode.program)  # as it was before it was compiled
 
     def flat(variables: list[Any], direction: list[Any]) -> list[Any]:
-        ours, theirs = mode.program(variables, direction)
+        ours, theirs = program(variables, direction)
         return [*ours, *theirs]
 
     norms = spread(flat)

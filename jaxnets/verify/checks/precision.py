@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxnets.verify import cut
 from jaxnets.verify.answer import Answer
-from jaxnets.verify.checks.applicable import NotApplicable
+from jaxnets.verify.checks.applicable import NotApplicable, unless_too_large
 from jaxnets.verify.compare import norm
 from jaxnets.verify.nearby import nearby
 from jaxnets.verify.point import deltas_in_place, equations_at
@@ -34,6 +34,7 @@ def precision(problem: Problem, level: Level) -> list[Row]:
 
     What is not finite in float64, or by autodiff in the narrow dtype, is passed over.
     """
+    unless_too_large(problem, level)
     rows = [row for dtype in DTYPES[level] for row in _in(problem, dtype)]
     if not rows:
         raise NotApplicable("autodiff itself is not finite in a narrow dtype")

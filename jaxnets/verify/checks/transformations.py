@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.verify import cut
 from jaxnets.verify.answer import Answer
-from jaxnets.verify.checks.applicable import NotApplicable
+from jaxnets.verify.checks.applicable import NotApplicable, unless_too_large
 from jaxnets.verify.compare import compare
 from jaxnets.verify.fast_compile import FAST_COMPILE
 from jaxnets.verify.nearby import nearby
@@ -34,6 +33,7 @@ def transformations(problem: Problem, level: Level) -> list[Row]:
     """
     if not problem.traced:
         raise NotApplicable("the derivation is no JAX code")
+    unless_too_large(problem, level)
     points = list(nearby(problem, POINTS, BY))
     rows = _under("vmap", problem, points, _mapped)
     if level is Level.FULL:
@@ -68,11 +68,12 @@ def _one_by_one(f: Pass, points: list[list[Any]], cotangents: list[list[Any]]) -
 
 
 def _stacked(lists: list[list[Any]]) -> list[Any]:
-    return [jnp.stack([jnp.asarray(array) for array in column]) for column in zip(*lists, strict=True)]
+    return [np.stack(column) for column in zip(*lists, strict=True)]
 
 
 def _unstacked(tree: Any, number: int) -> list[Any]:
-    return [jax.tree.map(lambda array, at=at: array[at], tree) for at in range(number)]
+    arrays = jax.tree.map(np.asarray, tree)
+    return [jax.tree.map(lambda array, at=at: array[at], arrays) for at in range(number)]
 
 
 def _under(name: str, problem: Problem, points: list[list[Any]], way: Way) -> list[Row]:

@@ -97,7 +97,7 @@ def _another(wrong: Wrong, truth: dict[str, Any]) -> Iterator[Hypothesis]:
     """The right value of another equation."""
     for name, value in truth.items():
         if name != wrong.name and np.any(wrong.hand) and same(np.asarray(value), wrong.hand):
-            yield says(2.6, f"exchanged: it holds the value of {name}")
+            yield says(6.8, f"exchanged: it holds the value of {name}")
 
 
 def _least(hypotheses: list[Hypothesis]) -> float:
