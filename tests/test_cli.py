@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from jaxnets.catalog import DERIVATIONS
 from jaxnets.cli import app
+from jaxnets.verify import BATTERY
 
 RIGHT = """
 import jax
@@ -46,8 +47,40 @@ def test_verify_writes_every_row_as_json(tmp_path):
     assert record["ok"] is True
     (entry,) = record["derivations"]
     assert (entry["title"], entry["equations"]) == ("affine", ["AF1", "AF2", "AF3", "AF4"])
-    assert len(entry["rows"]) == 7
-    assert all(row["error"] <= 1e-12 for row in entry["rows"])
+    checks = {row["check"] for row in entry["rows"]} | set(entry["not_applicable"])
+    assert checks == {check.__name__ for check in BATTERY}
+    at_the_input = [row for row in entry["rows"] if row["check"] in ("call_sites", "against_autodiff")]
+    assert len(at_the_input) >= 6
+    assert all(row["error"] <= 1e-12 for row in at_the_input)
+
+
+def test_verify_writes_a_page(tmp_path):
+    source, page = tmp_path / "mine.py", tmp_path / "report.html"
+    source.write_text(RIGHT.format(factor=2))
+    assert run("verify", "affine", source, "--html", page).exit_code == 1
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert "1 of 2 derivations ok" in text
+    assert text.count('class="derivation') == 2
+
+
+def test_full_tries_more_than_quick(tmp_path):
+    rows = {}
+    for options in ((), ("--full",)):
+        path = tmp_path / f"report{len(options)}.json"
+        assert run("verify", "affine", "--json", path, *options).exit_code == 0
+        (entry,) = json.loads(path.read_text())["derivations"]
+        rows[options] = len(entry["rows"])
+        assert ("Level.FULL" in entry["reproduce"]) == bool(options)
+    assert rows[("--full",)] > rows[()]
+
+
+def test_an_error_that_is_not_a_number_is_the_worst(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(RIGHT.format(factor="float('nan')"))
+    result = run("verify", "affine", path)
+    assert result.exit_code == 1
+    assert "worst error nan" in result.output
 
 
 @pytest.mark.parametrize(("factor", "status"), [(3, 0), (2, 1)])
@@ -59,7 +92,8 @@ def test_verify_a_users_file(tmp_path, factor, status):
     assert "cube" in result.output
     if status:
         assert "WRONG: rule cube, input 0" in result.output
-        assert "first wrong in the order of the backward pass: rule cube, input 0" in result.output
+        assert "first wrong equation: rule cube, input 0 (found by call_sites)" in result.output
+        assert "diagnosis: off by the constant factor 0.666667" in result.output
 
 
 @pytest.mark.parametrize(
@@ -91,10 +125,14 @@ def test_an_unknown_name_is_bad_usage():
     assert "no derivation is called 'afine'" in result.output
 
 
-def test_json_needs_a_folder_before_anything_runs():
-    result = run("verify", "affine", "--json", "/nowhere/report.json")
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_a_file_needs_a_folder_before_anything_runs(option, tmp_path):
+    result = run("verify", "affine", option, "/nowhere/report")
     assert result.exit_code == 2
-    assert "there is no folder" in result.output
+    assert f"{option}: there is no folder" in result.output
+    result = run("verify", "affine", option, tmp_path)
+    assert result.exit_code == 2
+    assert "is a directory" in result.output
 
 
 def test_list_has_them_all():

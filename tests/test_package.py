@@ -1,15 +1,15 @@
 """The package as a whole: light to import, and its README true."""
 
-import io
 import re
 import subprocess
 import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import jaxnets
+from jaxnets.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -23,7 +23,7 @@ def python(code):
 def test_import_is_light():
     """No plotting, command line, data set, optimizer or checkpoint library comes with the networks and the verifier."""
     loaded = set(python("import sys, jaxnets; jaxnets.nets.mlp.apply, jaxnets.verify.rules; print(*sys.modules)"))
-    assert {"jaxnets.nets.mlp", "jaxnets.verify.sites"} <= loaded
+    assert {"jaxnets.nets.mlp", "jaxnets.verify.battery"} <= loaded
     heavy = {"optax", "flax", "orbax", "chex", "typer", "rich", "pooch", "matplotlib", "scipy.optimize"}
     assert not {name for name in loaded if name.split(".")[0] in heavy}
     assert "jaxnets.cli" not in loaded
@@ -35,15 +35,21 @@ def test_an_unknown_module_is_an_attribute_error():
         jaxnets.layers  # noqa: B018
 
 
-def test_the_example_of_the_readme_prints_what_it_says():
+def test_the_example_of_the_readme_prints_what_it_says(tmp_path):
     example, printed = re.search(r"```python\n(.*?)```\s+```text\n(.*?)```", README, re.DOTALL).groups()
-    out = io.StringIO()
-    with redirect_stdout(out):
-        exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
-    assert out.getvalue().rstrip() == printed.rstrip()
+    path = tmp_path / "example.py"
+    path.write_text(example)
+    result = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=True)
+    assert result.stdout.rstrip() == printed.rstrip()
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
 def test_examples_run(path):
     subprocess.run([sys.executable, str(path)], check=True, capture_output=True, text=True)
+
+
+def test_the_command_line_verifies_the_derivation_of_an_example():
+    result = CliRunner().invoke(app, ["verify", str(ROOT / "examples" / "check_your_derivation.py")])
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 derivations ok" in result.output

@@ -159,7 +159,7 @@ def _columns(*names: str) -> Table:
 def _verdict(report: Report) -> str:
     if report.first_wrong is not None:
         return f"{Verdict.WRONG.value}: {report.first_wrong.name}"
-    return Verdict.OK.value if report.ok else Verdict.NO_POWER.value
+    return next((row.verdict.value for row in report.rows if not row.ok), Verdict.OK.value)
 
 
 def _record(chosen: list[Derivation], reports: list[Report], seed: int) -> dict[str, Any]:

@@ -43,5 +43,5 @@ def derivation(
         report = gradient(
             entry.function, entry.gradient, *args, checks=checks, level=level, seed=seed, sampler=entry.sampler
         )
-    reproduce = f"verify.derivation(entry, seed={seed}, level=verify.{level}), entry.name == {entry.name!r}"
+    reproduce = f"verify.derivation(entry, seed={seed}, level=verify.{level})  # the entry {entry.name!r}"
     return dataclasses.replace(report, title=entry.name, reproduce=reproduce)

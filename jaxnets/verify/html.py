@@ -14,6 +14,7 @@ MARKS = {
     Verdict.WRONG: ("wrong", "✗"),
     Verdict.NO_POWER: ("weak", "○"),
     Verdict.SUBGRADIENT: ("other", "≈"),
+    Verdict.INHERITED: ("inherited", "↳"),
 }
 """CSS class and sign of a verdict; its text stands beside them, so that no colour is needed to read it."""
 
@@ -21,8 +22,8 @@ MARKS = {
 def to_html(reports: Sequence[Report], *, heading: str = "Hand-derived gradients against autodiff") -> str:
     """The reports as one self-contained HTML page.
 
-    Each derivation can be folded, and so can each row that has more to tell; what is not ok is open, with its worst
-    entry, its diagnosis and a heat map of the error.
+    Each derivation can be folded, and so can each row that has more to tell.  What is not ok is open, with its worst
+    entry, its diagnosis and a heat map of the error; an error that is only inherited stays folded.
     """
     right = sum(report.ok for report in reports)
     count = f"{right} of {len(reports)} {'derivation' if len(reports) == 1 else 'derivations'} ok"
@@ -56,7 +57,8 @@ def _look_first(bad: Sequence[tuple[int, Report]]) -> str:
     """The first wrong row of each derivation, with its best explanation, and the switch that hides the others."""
     items = []
     for number, report in bad:
-        row = next(row for row in report.rows if row is report.first_wrong or (not report.first_wrong and not row.ok))
+        row = _culprit(report)
+        assert row is not None  # the report is not ok
         unexplained = "located, not explained" if row.verdict is Verdict.WRONG else row.verdict.value
         reason = _hypothesis(row.diagnosis[0]) if row.diagnosis else _text(row.note or unexplained)
         link = f'<a href="#d{number}"><b>{_escape(report.title)}</b> {_escape(row.name)}</a>'
@@ -67,8 +69,14 @@ def _look_first(bad: Sequence[tuple[int, Report]]) -> str:
     )
 
 
+def _culprit(report: Report) -> Row | None:
+    """The row that a derivation is judged by; None where nothing is held against it."""
+    return report.first_wrong or next((row for row in report.rows if not row.ok), None)
+
+
 def _derivation(number: int, report: Report) -> str:
-    verdict = Verdict.WRONG if report.first_wrong else Verdict.OK if report.ok else Verdict.NO_POWER
+    culprit = _culprit(report)
+    verdict = Verdict.OK if culprit is None else culprit.verdict
     parts = []
     for check, rows in itertools.groupby(report.rows, key=lambda row: row.check):
         of_check = list(rows)
@@ -98,7 +106,7 @@ def _row(row: Row) -> str:
     fine = "fine" if row.ok else "bad"
     if not body:
         return f'<div class="row {fine}">{summary}</div>\n'
-    state = "" if row.ok else " open"
+    state = "" if row.ok or row.verdict is Verdict.INHERITED else " open"
     return f'<details class="row {fine}"{state}><summary>{summary}</summary><div class="body">{body}</div></details>\n'
 
 
@@ -108,7 +116,8 @@ def _facts(row: Row) -> str:
     if row.verdict is not Verdict.OK and row.worst is not None:
         pairs = [("worst entry", str(list(row.worst)))] if row.worst else []
         if row.hand is not None and row.truth is not None:
-            pairs += [("by hand", f"{row.hand:.6g}"), ("autodiff", f"{row.truth:.6g}")]
+            other = "wanted" if row.check == "local" else "autodiff"
+            pairs += [("by hand", f"{row.hand:.6g}"), (other, f"{row.truth:.6g}")]
         parts.append(f"<dl>{''.join(f'<div><dt>{name}</dt><dd>{value}</dd></div>' for name, value in pairs)}</dl>")
     if row.diagnosis:
         sentences = "".join(f"<li>{_hypothesis(hypothesis)}</li>" for hypothesis in row.diagnosis)
@@ -119,7 +128,7 @@ def _facts(row: Row) -> str:
 
 
 def _hypothesis(hypothesis: Explanation) -> str:
-    source = f' <cite class="source">{_escape(hypothesis.source)}</cite>' if hypothesis.source else ""
+    source = f" <cite>forward pass: {_escape(hypothesis.source)}</cite>" if hypothesis.source else ""
     return _text(hypothesis.text) + source
 
 
@@ -164,7 +173,8 @@ STYLE = """\
 :root {
   color-scheme: light dark;
   --paper: #faf9f6; --surface: #fff; --ink: #23262b; --quiet: #656a72; --line: #e4e1da;
-  --ok: #1c6e46; --wrong: #b3261e; --weak: #855c00; --other: #4455a6; --infinite: #6d4fd0;
+  --ok: #1c6e46; --wrong: #b3261e; --weak: #855c00; --other: #4455a6; --inherited: #84524c;
+  --infinite: #6d4fd0;
   --h0: #f1eee7; --h1: #fbe6d4; --h2: #f9cbaa; --h3: #f3a780; --h4: #e67f5c; --h5: #d25643; --h6: #b23436;
   --h7: #891b2d; --h8: #5c0b24;
   --mono: ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
@@ -172,7 +182,8 @@ STYLE = """\
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --paper: #15171b; --surface: #1c1f24; --ink: #e3e5e9; --quiet: #9ba2ac; --line: #2e3239;
-    --ok: #74cf9d; --wrong: #ff9389; --weak: #e6b96c; --other: #a9b6fb; --infinite: #a58bfa;
+    --ok: #74cf9d; --wrong: #ff9389; --weak: #e6b96c; --other: #a9b6fb; --inherited: #d6aaa3;
+    --infinite: #a58bfa;
     --h0: #272a31; --h1: #3b2731; --h2: #5a2735; --h3: #7f2c38; --h4: #a83b39; --h5: #cd5338; --h6: #e87b3e;
     --h7: #f6aa5d; --h8: #ffe0a8;
   }
@@ -187,6 +198,7 @@ h1 { margin: 0; font-size: 1.05rem; font-weight: 500; color: var(--quiet); }
 h2, h3, dt, .columns { margin: 0; font-size: .8rem; font-weight: 500; color: var(--quiet); }
 dl, ol, ul, dd, p, pre { margin: 0; padding: 0; }
 .ok { color: var(--ok); } .wrong { color: var(--wrong); } .weak { color: var(--weak); } .other { color: var(--other); }
+.inherited { color: var(--inherited); }
 .count { margin: .1rem 0 1rem; font-size: 2.1rem; font-weight: 600; line-height: 1.2; letter-spacing: -.02em; }
 header dl, .body dl { display: flex; flex-wrap: wrap; gap: .3rem 2.5rem; }
 nav { margin-top: 2rem; padding: 1.1rem 1.4rem; background: var(--surface); border: 1px solid var(--line);

@@ -6,6 +6,7 @@ never perturbed: their ties are decided by equality.
 """
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -50,8 +51,12 @@ def perturbed(f: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
         def perturb(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
             return [off(output) for output in jaxpr.bind(equation, inputs)]
 
-        # What is perturbed has been differentiated already: a rule for tangents has no further use.
-        handlers = jaxpr.inlining(p.custom_jvp_call_p, dict.fromkeys(_ARITHMETIC, perturb))
+        def inline(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
+            # What is perturbed has been differentiated already: a rule for derivatives has no further use.
+            return jaxpr.evaluate(equation.params["call_jaxpr"], inputs, handlers)
+
+        rules = (p.custom_jvp_call_p, p.custom_vjp_call_p)
+        handlers = {**dict.fromkeys(_ARITHMETIC, perturb), **dict.fromkeys(rules, inline)}
         return jaxpr.evaluate(jax.make_jaxpr(f)(*operands), jax.tree.leaves(operands), handlers)
 
     return moved
@@ -74,6 +79,8 @@ def spread(pull_back: Callable[..., list[Any]]) -> Callable[..., list[float]]:
             random = np.random.default_rng(run).uniform(-1.0, 1.0, FACTORS + OFFSETS)
             others = off(1 + np.finfo(np.float64).eps * random, *operands)
             moved.append([norm(np.asarray(other) - bar) for other, bar in zip(others, bars, strict=True)])
-        return [float(np.nanmax(column, initial=0.0)) for column in zip(*moved, strict=True)]
+        return [
+            max((size for size in column if not math.isnan(size)), default=0.0) for column in zip(*moved, strict=True)
+        ]
 
     return norms

@@ -59,7 +59,7 @@ def diagnose(
 
 def _not_finite(hand: Any) -> Hypothesis:
     bad = ~np.isfinite(hand)
-    return says(0, f"not finite in {bad.sum()} of {bad.size} entries, where it should be: as by a division by 0")
+    return says(0.0, f"not finite in {bad.sum()} of {bad.size} entries, where it should be: as by a division by 0")
 
 
 def _explained(

@@ -17,7 +17,7 @@ def arrangement(wrong: Wrong) -> Iterator[Hypothesis]:
     """Zero, a constant factor, a missing sum or mean, transposed, flipped, rolled, shifted, permuted blocks."""
     hand, truth = wrong.hand, wrong.truth
     if not np.any(hand):
-        yield says(0, "identically zero: this gradient is missing")
+        yield says(0.0, "identically zero: this gradient is missing")
         return
     if hand.shape == truth.shape:
         yield from _factor(wrong)
@@ -33,13 +33,13 @@ def _factor(wrong: Wrong) -> Iterator[Hypothesis]:
     factor = float(np.vdot(wrong.truth, wrong.hand).real / np.vdot(wrong.truth, wrong.truth).real)
     if factor and reproduces(factor * wrong.truth, wrong):
         name = named(factor, wrong.dimensions)
-        yield says(1 if name else 1.5, f"off by the constant factor {in_words(factor, wrong.dimensions)}")
+        yield says(1.0 if name else 1.5, f"off by the constant factor {in_words(factor, wrong.dimensions)}")
 
 
 def _digits(wrong: Wrong) -> Iterator[Hypothesis]:
     error, scale = np.linalg.norm(wrong.hand - wrong.truth), np.linalg.norm(wrong.truth)
     if 0 < error <= SINGLE * scale:
-        yield says(9, f"right to {np.log10(scale / error):.0f} digits: as if something were computed in float32")
+        yield says(9.0, f"right to {np.log10(scale / error):.0f} digits: as if something were computed in float32")
 
 
 def _transposed(hand: np.ndarray, truth: np.ndarray) -> Iterator[Hypothesis]:
@@ -48,7 +48,7 @@ def _transposed(hand: np.ndarray, truth: np.ndarray) -> Iterator[Hypothesis]:
     for axes in itertools.permutations(range(truth.ndim)):
         moved = np.transpose(truth, axes)
         if list(axes) != sorted(axes) and same(hand, moved):
-            yield says(2, f"transposed: the right value with its axes in the order {list(axes)}")
+            yield says(2.0, f"transposed: the right value with its axes in the order {list(axes)}")
 
 
 def _moved(hand: np.ndarray, truth: np.ndarray) -> Iterator[Hypothesis]:

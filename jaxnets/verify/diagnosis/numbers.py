@@ -34,6 +34,10 @@ def _candidates(dimensions: Mapping[str, int]) -> Iterator[list[tuple[float, str
             sizes.setdefault(size, name)
     single = [(size, f"{name}={size}") for size, name in sizes.items()]
     yield [(1.0, "1"), (2.0, "2"), (0.5, "1/2"), *single, *((1 / size, f"1/({text})") for size, text in single)]
+    yield [(a / b, f"{a}/{b}") for a in range(1, 5) for b in range(1, 5) if math.gcd(a, b) == 1 < b] + [
+        (3.0, "3"),
+        (4.0, "4"),
+    ]
     yield [
         candidate
         for size, text in single

@@ -20,7 +20,7 @@ def places(wrong: Wrong) -> Iterator[Hypothesis]:
     part = wrong_part(wrong)
     if part is not None:
         zero = ", all zero there" if not np.any(wrong.hand[bad]) else ""
-        yield says(8, f"wrong only in {part.words} ({bad.sum()} of {bad.size} entries{zero})")
+        yield says(8.0, f"wrong only in {part.words} ({bad.sum()} of {bad.size} entries{zero})")
 
 
 def _repeated(wrong: Wrong, bad: np.ndarray) -> Iterator[Hypothesis]:

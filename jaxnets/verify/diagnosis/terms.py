@@ -68,7 +68,7 @@ def _says(wrong: Wrong, factors: Sequence[tuple[Read, float]]) -> Hypothesis:
         parts.append(f"{what} {'is missing' if _name(wrong, factor) == '0' else scaled}")
     plain = all(_name(wrong, factor) for _, factor in factors)
     # With two numbers to fit, and few entries to fit them to, anything can be fitted.
-    surprise = (3.5 if any(_name(wrong, factor) != "0" for _, factor in factors) else 3) + 2 * (len(factors) - 1)
-    surprise += 0 if plain else 5
+    surprise = (3.5 if any(_name(wrong, factor) != "0" for _, factor in factors) else 3.0) + 2.0 * (len(factors) - 1)
+    surprise += 0.0 if plain else 5.0
     places = [read.site.source.place for read, _ in factors if read.site.source.place]
     return says(surprise, " and ".join(parts), ", ".join(dict.fromkeys(places)))
