@@ -8,7 +8,9 @@ import pytest
 from jaxnets import verify
 from jaxnets.catalog import DERIVATIONS
 from jaxnets.rule import autodiff
-from jaxnets.verify.problem import is_inexact, random_cotangent
+from jaxnets.verify.checks.against_autodiff import against_autodiff
+from jaxnets.verify.checks.call_sites import call_sites
+from jaxnets.verify.leaves import is_inexact, random_cotangent
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -89,7 +91,7 @@ def assert_same(hand, truth, tolerance=1e-12):
 
 @every_derivation
 def test_agrees_with_autodiff_in_float64(entry):
-    report = verify.derivation(entry, seed=1)
+    report = verify.derivation(entry, seed=1, checks=(call_sites, against_autodiff))
     report.check()
     assert report.worst_error <= 1e-12
 

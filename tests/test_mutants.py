@@ -13,7 +13,9 @@ from jaxnets.nets import mlp
 from jaxnets.ops import activations
 from jaxnets.ops.affine import affine
 from jaxnets.rule import rule
-from jaxnets.verify.problem import is_inexact
+from jaxnets.verify.checks.against_autodiff import against_autodiff
+from jaxnets.verify.checks.call_sites import call_sites
+from jaxnets.verify.leaves import is_inexact
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -86,7 +88,8 @@ def test_every_broken_rule_is_rejected(entry):
         def backward(residuals, y_bar, **static):
             return mutate_leaf(function.backward(residuals, y_bar, **static), leaf, mutation)
 
-        report = verify.rules(functools.partial(rule(function.forward, backward), **static), *args)
+        broken = functools.partial(rule(function.forward, backward), **static)
+        report = verify.rules(broken, *args, checks=(call_sites,))
         assert report.first_wrong is None or report.first_wrong.name.startswith("rule ")
         return report
 
@@ -98,7 +101,10 @@ def test_every_broken_gradient_is_rejected(entry):
     args = entry.sample(jax.random.key(0))
 
     def report_of(leaf, mutation):
-        return verify.gradient(entry.function, lambda *args: mutate_leaf(entry.gradient(*args), leaf, mutation), *args)
+        def broken(*args):
+            return mutate_leaf(entry.gradient(*args), leaf, mutation)
+
+        return verify.gradient(entry.function, broken, *args, checks=(against_autodiff,))
 
     assert_rejected(entry.gradient(*args), report_of)
 
@@ -171,7 +177,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_the_mistakes_that_people_make_are_found_and_placed(mistake):
     broken, args, place = MISTAKES[mistake]
-    report = verify.rules(broken, *args)
+    report = verify.rules(broken, *args, checks=(call_sites,))
     assert place in [row.name for row in report.rows if row.verdict is verify.Verdict.WRONG]
 
 

@@ -56,11 +56,11 @@ def row(
     relative = 0.0 if error == 0 else error / scale if scale > 0 else float("inf")
     relative = float("nan") if np.isnan(error) or np.isnan(scale) else relative
     allowance = NOISE * noise
-    if error <= RELATIVE * scale:
+    if np.isfinite(scale) and error <= RELATIVE * scale:  # nothing is equal to an infinity
         verdict = Verdict.OK
     elif allowance > POWERLESS * scale and error <= allowance:
         verdict = Verdict.NO_POWER
-    elif error <= RELATIVE * scale + allowance:
+    elif np.isfinite(scale) and error <= RELATIVE * scale + allowance:
         verdict = Verdict.OK
     else:  # also where error is NaN
         verdict = Verdict.WRONG

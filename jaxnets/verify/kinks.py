@@ -85,9 +85,14 @@ def judge(
 def _neighbours(problem: Problem, operands: list[Any]) -> Iterator[list[Any]]:
     generator = np.random.default_rng(problem.seed)
 
+    scales = [
+        norm(operand) / np.sqrt(max(np.size(operand), 1)) for operand in problem._replace(operands=operands).inputs()
+    ]
+    # As far from zero as the array's own scale asks; an array of zeros has none, and takes the least of the others.
+    least = min((scale for scale in scales if scale), default=1.0)
+
     def near(operand: Any) -> np.ndarray:
-        # As far from zero as the array's own scale asks; an array of zeros has none.
-        scale = norm(operand) / np.sqrt(max(np.size(operand), 1)) or 1.0
+        scale = norm(operand) / np.sqrt(max(np.size(operand), 1)) or least
         step = generator.choice([-1.0, 1.0], np.shape(operand)) * generator.uniform(0.5, 1.0, np.shape(operand))
         return np.asarray(operand) + DISTANCE * scale * step
 

@@ -120,9 +120,9 @@ def _smallest(wrong: Callable[[Sizes], bool], ranges: Mapping[str, range], examp
     corners = [_nearest(ranges, wanted) for wanted in ([1] * len(ranges), [EQUAL] * len(ranges), _primes(len(ranges)))]
     corner = next((corner for corner in corners if wrong(corner)), None)
     try:
-        return find(
-            st.tuples(st.booleans(), *(st.sampled_from(values) for values in ranges.values())).map(sizes),
-            wrong,
+        found = find(
+            st.tuples(st.booleans(), *(st.sampled_from(values) for values in ranges.values())),
+            lambda drawn: wrong(sizes(drawn)),
             settings=settings(
                 max_examples=examples - len(corners) if corner is None else AGAIN,
                 phases=(Phase.generate, Phase.shrink),
@@ -131,6 +131,7 @@ def _smallest(wrong: Callable[[Sizes], bool], ranges: Mapping[str, range], examp
             ),
             random=random.Random(seed),
         )
+        return sizes(found)
     except NoSuchExample:
         return corner
 

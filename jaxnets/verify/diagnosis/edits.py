@@ -164,7 +164,8 @@ def _operation(plan: Plan, numbers: Numbers, site: graph.Site, inputs: tuple[Any
         ]
     for key, value in zip(keys, gated, strict=True):
         for number, edit in plan.slopes.get(key, ()):
-            slope, on = _held(edit.slope(_held(value), _held(outputs[0]))), numbers.switches[number]
+            slope = _held(edit.slope(_held(value), _held(outputs[0])))
+            on = numbers.switches[number].astype(value.dtype)
             outputs = [_differentiated_as(outputs[0], (1 - on) * outputs[0] + on * slope * value)]
     return outputs
 
@@ -173,7 +174,7 @@ def _factor(numbers: Numbers, at: int, site: graph.Site, env: cut.Env) -> Any:
     turn = env.get(("value", f"{site.scope}{STEP}"), site.occurrence)
     kept, left_out = numbers.kept[at], numbers.left_out[at]
     open_ = ((kept < 0) | (kept == turn)) & (left_out != turn)
-    return numbers.factors[at] * open_
+    return jnp.where(open_, numbers.factors[at], 0.0)
 
 
 def _chosen(
@@ -183,7 +184,7 @@ def _chosen(
     own = _held(own)
     others = jnp.stack([edit.at(own, site.occurrence, env) - own for _, edit in substitutions])
     weights = jnp.stack([switches[number] for number, _ in substitutions])
-    return jnp.tensordot(weights, others, 1)
+    return jnp.tensordot(weights.astype(others.dtype), others, 1)
 
 
 def _held(value: Any) -> Any:
@@ -195,7 +196,9 @@ def _gate(value: Any, factor: Any) -> Any:
     return value
 
 
-_gate.defvjp(lambda value, factor: (value, factor), lambda factor, bar: (factor * bar, jnp.zeros_like(factor)))
+_gate.defvjp(
+    lambda value, factor: (value, factor), lambda factor, bar: (factor.astype(bar.dtype) * bar, jnp.zeros_like(factor))
+)
 
 
 @jax.custom_vjp

@@ -54,7 +54,7 @@ def misreads(record: Record, reached: set[tuple[str, int]]) -> list[Substitution
     return sorted(found, key=lambda edit: edit.surprise)[:MOST_SUBSTITUTIONS]
 
 
-def explained(wrong: Wrong, results: Sequence[tuple[Substitution | Slope, np.ndarray]]) -> Iterator[Hypothesis]:
+def explained(wrong: Wrong, results: Sequence[tuple[Substitution | Slope | Turn, np.ndarray]]) -> Iterator[Hypothesis]:
     """Those edits that reproduce the wrong value."""
     for edit, value in results:
         if reproduces(value, wrong):
@@ -64,7 +64,12 @@ def explained(wrong: Wrong, results: Sequence[tuple[Substitution | Slope, np.nda
 def _slopes(read: Read) -> Iterator[Slope]:
     equation = read.site.equation
     results: list[Any] = [atom.aval for atom in equation.outvars]
-    if len(results) != 1 or _floats(read) != 1 or results[0].shape != read.shape:
+    operand: Any = equation.invars[read.position].aval
+    if (
+        len(results) != 1
+        or _floats(read) != 1
+        or (results[0].shape, results[0].dtype) != (operand.shape, operand.dtype)
+    ):
         return
     f = _words(read)
     yield Slope(read, f"the derivative of {f} is left out", 4.0, lambda x, y: jnp.ones_like(x))
@@ -74,8 +79,8 @@ def _slopes(read: Read) -> Iterator[Slope]:
 
 def _substitutions(read: Read, record: Record) -> Iterator[Substitution]:
     equation, own = read.site.equation, _own(read, record)
-    if not all(np.all(np.isfinite(record.arrays[key])) for key in read.own if key in record.arrays):
-        return  # to another value from infinity is no step
+    if not all(key not in record.values or _fits(record, key, read) for key in read.own):
+        return  # it is infinite, or of another shape in another turn
     where = f"in {_words(read)}"
     is_binary = _floats(read) > 1
     if is_binary:
@@ -164,13 +169,14 @@ def _rearranged(read: Read, own: str, where: str) -> Iterator[Substitution]:
 def _another(read: Read, record: Record, value: Value, own: str, where: str, is_binary: bool) -> Iterator[Substitution]:
     """Another value of the same shape: of the same turn of the loop, the turn before, the turn after."""
     inside = read.site.scope.startswith(value.scope)
-    if value.shape != read.shape or not inside or value.key in read.own[:1]:
+    if value.shape != read.shape or not inside or not _fits(record, value.key, read):
         return
-    if not np.all(np.isfinite(record.arrays[value.key])):
-        return
+    is_own = value.key in read.own[:1]
     family, _, occurrence = value.key.rpartition("#")
     in_loop = occurrence.isdigit() and record.turns.get(family.rpartition("|")[0], 1) > 1
     if not in_loop:
+        if is_own:
+            return
         words = f"{value.words} is used where {own} belongs, {where}"
         if not is_binary and value.key in _outputs(read):
             words = f"the derivative of {_words(read)} is taken at its output instead of its input"
@@ -181,12 +187,13 @@ def _another(read: Read, record: Record, value: Value, own: str, where: str, is_
 
         yield Substitution(read, words, surprise, at)
         return
-    if int(occurrence) > 0:
+    turns = [f"{family}#{turn}" for turn in range(record.turns[family.rpartition("|")[0]])]
+    if int(occurrence) > 0 or not all(_fits(record, key, read) for key in turns):
         return  # the first turn stands for the family
     output = not is_binary and value.key in _outputs(read)
     # What is read in the last turn has the family's own name; in the first it may be an initial value.
-    last = record.values[f"{family}#{record.turns[family.rpartition('|')[0]] - 1}"].words
-    for shift in (0, 1, -1):
+    last = record.values[turns[-1]].words
+    for shift in (1, -1) if is_own else (0, 1, -1):
 
         def of_turn(own: Any, turn: int, env: cut.Env, shift: int = shift) -> Any:
             return env.get(("value", f"{family}#{turn + shift}"), own)
@@ -196,6 +203,14 @@ def _another(read: Read, record: Record, value: Value, own: str, where: str, is_
         if output and not shift:
             words = f"the derivative of {_words(read)} is taken at its output instead of its input"
         yield Substitution(read, words, 4.3 if output and not shift else 6.2 if value.named else 6.7, of_turn)
+
+
+def _fits(record: Record, key: str, read: Read) -> bool:
+    """Whether a value can stand where another is read."""
+    array, own = record.arrays.get(key), record.arrays.get(read.own[0])
+    if array is None or own is None or array.dtype != own.dtype or record.values[key].shape != read.shape:
+        return False
+    return bool(np.all(np.isfinite(array)))
 
 
 def _of_a_neighbouring_step(read: Read, value: Value, own: str, where: str) -> Iterator[Substitution]:
