@@ -139,7 +139,7 @@ def _forward(both: _Both) -> _Mode:
     def program(variables: list[Any], direction: list[Any]) -> tuple[list[Any], list[Any]]:
         return jax.jvp(both.values, (variables,), (direction,))[1]
 
-    runs = [(_random(both.variables), [(name, None) for name in both.names])]
+    runs: list[tuple[list[Any], list[Key]]] = [(_random(both.variables), [(name, None) for name in both.names])]
     return _Mode("second derivatives, forward mode", _compiled(program), runs)
 
 
