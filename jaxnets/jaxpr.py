@@ -110,6 +110,11 @@ def enter(equation: core.JaxprEqn, inputs: Sequence[Any], handlers: Handlers) ->
     return reapply(equation, inputs, handlers)
 
 
+def enters(equation: core.JaxprEqn) -> bool:
+    """Whether the computations inside an equation, if there are any, can be interpreted."""
+    return equation.primitive.name in _REAPPLY or not core.jaxprs_in_params(equation.params)
+
+
 def bind(equation: core.JaxprEqn, inputs: Sequence[Any]) -> Sequence[Any]:
     """The results of one equation, applied as it was traced (a custom rule keeps its rule)."""
     primitive = equation.primitive

@@ -49,7 +49,7 @@ def row(
     scale: float,
     worst: tuple[int, ...],
     noise: float = 0.0,
-    values: tuple[float, float] | tuple[None, None] = (None, None),
+    values: tuple[Any, Any] = (None, None),
     difference: np.ndarray | None = None,
 ) -> Row:
     """The row for an error of norm `error` against a truth of norm `scale`; `difference` is that of each entry."""

@@ -44,13 +44,15 @@ def judge(
     cotangents: list[Any],
     rows: list[Row],
     there: Sides,
-    arriving: Sides,
+    by_hand: Callable[[list[Any]], dict[str, Any]],
+    around: Callable[[list[list[Any]], list[Any]], dict[str, Any]],
     one_by_one: bool,
 ) -> list[Row]:
     """The rows, with those that are wrong at a kink only, and a subgradient there, marked as such.
 
-    `there` gives both sides at a point with the deltas of that point, `arriving` with the deltas of `operands`
-    wherever it looks.  `one_by_one` tries one-hot cotangents where the outputs are few.
+    `there` gives both sides at a point with the deltas of that point.  With the deltas of `operands`, `by_hand` gives
+    the values by hand, and `around` those of autodiff at each of some points, stacked.  `one_by_one` tries one-hot
+    cotangents where the outputs are few.
     """
     wrong = [row.name for row in rows if row.verdict is Verdict.WRONG and row.heat]
     if not wrong:
@@ -64,14 +66,13 @@ def judge(
     accepted = set(wrong)
     one_by_one = one_by_one and not problem.scalar_loss and sum(np.size(y_bar) for y_bar in cotangents) <= MOST_OUTPUTS
     for y_bar in _one_hot(cotangents) if one_by_one else [cotangents]:
-        at_kink, _ = arriving(operands, y_bar)
-        around = [arriving(point, y_bar)[1] for point in points]
+        at_kink, corners = by_hand(y_bar), around(points, y_bar)
         accepted = {
             name
             for name in accepted
             if _in_hull(
                 np.asarray(at_kink[name]).ravel(),
-                np.stack([np.asarray(values[name]).ravel() for values in around]),
+                np.asarray(corners[name]).reshape(NEIGHBOURS, -1),
                 width=1.0 if one_by_one else 2.0,
             )
         }
@@ -91,7 +92,7 @@ def _neighbours(problem: Problem, operands: list[Any]) -> Iterator[list[Any]]:
     # As far from zero as the array's own scale asks; an array of zeros has none, and takes the least of the others.
     least = min((scale for scale in scales if scale), default=1.0)
 
-    def near(operand: Any) -> np.ndarray:
+    def near(operand: Any) -> Any:
         scale = norm(operand) / np.sqrt(max(np.size(operand), 1)) or least
         step = generator.choice([-1.0, 1.0], np.shape(operand)) * generator.uniform(0.5, 1.0, np.shape(operand))
         return np.asarray(operand) + DISTANCE * scale * step
@@ -104,10 +105,12 @@ def _one_hot(cotangents: list[Any]) -> Iterator[list[Any]]:
     """Each cotangent that is 1 in one entry and 0 in the others."""
     for position, cotangent in enumerate(cotangents):
         for entry in range(np.size(cotangent)):
-            single = np.zeros(np.size(cotangent))
+            single = np.zeros(np.size(cotangent), cotangent.dtype)
             single[entry] = 1.0
             yield [
-                single.reshape(np.shape(other)) if other_position == position else np.zeros(np.shape(other))
+                single.reshape(np.shape(other))
+                if other_position == position
+                else np.zeros(np.shape(other), other.dtype)
                 for other_position, other in enumerate(cotangents)
             ]
 

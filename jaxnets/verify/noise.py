@@ -46,7 +46,7 @@ def perturbed(f: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
                 return value
             start = next(starts)
             factors = jnp.resize(ulps[start : start + min(value.size, ulps.size - OFFSETS)], value.shape)
-            return value * factors.astype(value.dtype)
+            return value * (1 + float(jnp.finfo(value.dtype).eps) * factors).astype(value.dtype)
 
         def perturb(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
             return [off(output) for output in jaxpr.bind(equation, inputs)]
@@ -55,9 +55,16 @@ def perturbed(f: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
             # What is perturbed has been differentiated already: a rule for derivatives has no further use.
             return jaxpr.evaluate(equation.params["call_jaxpr"], inputs, handlers)
 
+        closed = jax.make_jaxpr(f)(*operands)
         rules = (p.custom_jvp_call_p, p.custom_vjp_call_p)
-        handlers = {**dict.fromkeys(_ARITHMETIC, perturb), **dict.fromkeys(rules, inline)}
-        return jaxpr.evaluate(jax.make_jaxpr(f)(*operands), jax.tree.leaves(operands), handlers)
+        # What holds a computation that cannot be entered (a scatter's, a linear solver's) is left as it is.
+        opaque = {each.primitive for each in jaxpr.equations(closed.jaxpr) if not jaxpr.enters(each)}
+        handlers = {
+            **dict.fromkeys(opaque, lambda equation, *inputs: jaxpr.bind(equation, inputs)),
+            **dict.fromkeys(_ARITHMETIC, perturb),
+            **dict.fromkeys(rules, inline),
+        }
+        return jaxpr.evaluate(closed, jax.tree.leaves(operands), handlers)
 
     return moved
 
@@ -77,7 +84,7 @@ def spread(pull_back: Callable[..., list[Any]]) -> Callable[..., list[float]]:
         moved = []
         for run in range(RUNS):
             random = np.random.default_rng(run).uniform(-1.0, 1.0, FACTORS + OFFSETS)
-            others = off(1 + np.finfo(np.float64).eps * random, *operands)
+            others = off(random, *operands)
             moved.append([norm(np.asarray(other) - bar) for other, bar in zip(others, bars, strict=True)])
         return [
             max((size for size in column if not math.isnan(size)), default=0.0) for column in zip(*moved, strict=True)

@@ -98,8 +98,16 @@ def _rows(
         answer = judged(problem.hand(point, cotangents))
         return sides(problem, point, cotangents, answer, answer)
 
-    def arriving(point: list[Any], cotangents: list[Any]) -> Sides:
-        return sides(problem, point, cotangents, given, judged(problem.hand(point, cotangents)))
+    def by_hand(cotangents: list[Any]) -> dict[str, Any]:
+        return sides(problem, operands, cotangents, given, judged(problem.hand(operands, cotangents))).hand
 
-    judged_rows = kinks.judge(problem, operands, cotangents, exact, there, arriving, one_by_one=not given.deltas)
+    def around(points: list[list[Any]], cotangents: list[Any]) -> dict[str, Any]:
+        inputs = [
+            np.stack(column) for column, moves in zip(zip(*points, strict=True), problem.wanted, strict=True) if moves
+        ]
+        probes = {name: np.zeros(np.shape(delta)) for name, delta in fitting.items()}
+        expected, bars = problem.truth_at_each(inputs, operands, cotangents, fitting, probes)
+        return {**expected, **dict(zip(problem.input_names(), bars, strict=True))}
+
+    judged_rows = kinks.judge(problem, operands, cotangents, exact, there, by_hand, around, one_by_one=not given.deltas)
     return diagnose(problem, operands, cotangents, judged_rows, given._replace(deltas=fitting), both)

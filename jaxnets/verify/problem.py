@@ -46,6 +46,7 @@ class Problem(NamedTuple):
         ..., Callable[..., tuple[dict[str, Any], list[Any]]]
     ]  # the same by other handlers of a cut graph
     hand: Callable[[list[Any], list[Any]], Answer]
+    truth_at_each: Callable[..., tuple[dict[str, Any], list[Any]]]  # (stacked inputs, *what `truth` is given), stacked
     # The rounding spread of the deltas, by name, and of the bars: autodiff's, then that of a derivation that is traced.
     noise: tuple[Callable[[list[Any], list[Any], Mapping[str, Any]], list[float]], ...]
     hand_as_written: Callable[[list[Any], list[Any]], Answer]
@@ -113,6 +114,7 @@ def pose(
         value_by_rules=compiled(through_rules(flat), flat.closed.jaxpr),
         truth=compiled(truth, flat.closed.jaxpr),
         truth_by=lambda handlers: pull_back_by(flat, handlers),
+        truth_at_each=compiled(_at_each(truth, flat), flat.closed.jaxpr),
         hand=as_written if program is None else _run(program),
         noise=tuple(spread(side) for side in sides),
         hand_as_written=as_written,
@@ -172,6 +174,13 @@ def _by_hand(
     return by_hand
 
 
+def _at_each(truth: PullBack, flat: Flat) -> Callable[..., tuple[dict[str, Any], list[Any]]]:
+    def at_each(points: list[Any], operands: list[Any], *rest: Any) -> tuple[dict[str, Any], list[Any]]:
+        return jax.lax.map(lambda inputs: truth(flat.merge(operands, inputs), *rest), points)
+
+    return at_each
+
+
 def _in_order(truth: PullBack) -> Callable[[list[Any], list[Any], Mapping[str, Any]], list[Any]]:
     """The expected deltas, by name, then the cotangents."""
 
@@ -214,7 +223,7 @@ def _traced(hand: Callable[..., Answer], operands: list[Any], cotangents: list[A
 
 def trace_hand(hand: Callable[..., Answer], operands: list[Any], cotangents: list[Any]) -> Program:
     """A derivation as a program."""
-    closed, results = jax.make_jaxpr(hand, return_shape=True)(operands, cotangents)
+    closed, results = jax.make_jaxpr(lambda *given: hand(*given), return_shape=True)(operands, cotangents)
     return Program(closed, jax.tree.structure(results))
 
 

@@ -37,7 +37,7 @@ def _one_by_one(problem: Problem) -> list[Row]:
 
 
 def _one_hot(cotangents: list[Any], position: int, entry: tuple[int, ...]) -> list[Any]:
-    zeros: list[Any] = [np.zeros(np.shape(cotangent)) for cotangent in cotangents]
+    zeros: list[Any] = [np.zeros(np.shape(cotangent), cotangent.dtype) for cotangent in cotangents]
     zeros[position][entry] = 1.0
     return zeros
 

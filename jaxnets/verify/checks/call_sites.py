@@ -19,7 +19,7 @@ from jax.extend.core import primitives
 from jaxnets import jaxpr
 from jaxnets.rule import without_rules
 from jaxnets.verify.checks.applicable import NotApplicable
-from jaxnets.verify.compare import row
+from jaxnets.verify.compare import norm, row
 from jaxnets.verify.fast_compile import FAST_COMPILE
 from jaxnets.verify.leaves import is_inexact
 from jaxnets.verify.point import leaves_at
@@ -186,11 +186,22 @@ def _runs(problem: Problem, sites: list[core.JaxprEqn], wanted: list[int]) -> di
 
 def _closer(rows: list[Row], site: core.JaxprEqn, runs: list[Run]) -> list[Row]:
     """The rows of a wrong site, as a problem of its own at each run: is it noise, a kink, or a mistake, and which?"""
+    if not runs:
+        return rows
     first: dict[str, Row] = {}
-    for run in runs[:MOST_RUNS]:
-        alone = pose("verify.rules", lambda *inputs: list(jaxpr.bind(site, inputs)), run.inputs)
-        y_bar = [jax.numpy.asarray(bar) for bar in run.y_bar if is_inexact(bar)]
-        there = leaves_at(alone, alone.operands, y_bar)
+    alone = pose("verify.rules", lambda *inputs: list(jaxpr.bind(site, inputs)), runs[0].inputs)
+
+    def cotangents(run: Run) -> list[Any]:
+        return [jax.numpy.asarray(bar) for bar in run.y_bar if is_inexact(bar)]
+
+    def error(run: Run) -> float:
+        hand = alone.hand(list(run.inputs), cotangents(run)).bars
+        _, truth = alone.truth(list(run.inputs), cotangents(run), {}, {})
+        errors = [norm(np.asarray(ours) - theirs) for ours, theirs in zip(hand, truth, strict=True)]
+        return float(np.nan_to_num(max(errors), nan=np.inf))
+
+    for run in sorted(runs, key=error, reverse=True)[:MOST_RUNS]:
+        there = leaves_at(alone, list(run.inputs), cotangents(run))
         for outer, inner in zip(rows, there, strict=True):
             seen = first.get(outer.name)
             if seen is None or (seen.verdict is not Verdict.WRONG and inner.verdict is Verdict.WRONG):

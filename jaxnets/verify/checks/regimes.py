@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.verify.leaves import is_inexact
@@ -78,7 +79,7 @@ def _points(problem: Problem, level: Level) -> Iterator[tuple[str, list[Any]]]:
 
 def is_index(operand: Any) -> bool:
     """Whether an operand holds several integers, which may be indices."""
-    return np.issubdtype(operand.dtype, np.integer) and operand.size > 1
+    return jnp.issubdtype(operand.dtype, np.integer) and operand.size > 1
 
 
 def _constant_rows(array: np.ndarray) -> np.ndarray:

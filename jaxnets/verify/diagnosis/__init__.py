@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.verify.answer import Answer
@@ -155,7 +156,7 @@ def _wrong(problem: Problem, operands: list[Any], run: Record, name: str, hand: 
     integers = {
         label: np.asarray(operand)
         for label, operand in zip(problem.names, operands, strict=True)
-        if np.issubdtype(getattr(operand, "dtype", np.float64), np.integer)
+        if jnp.issubdtype(operand.dtype, np.integer)
     }
     # Named values first: of two that tell the same, the reader knows those.
     values = sorted(run.values.values(), key=lambda value: not value.named)

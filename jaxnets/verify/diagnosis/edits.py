@@ -115,7 +115,7 @@ def results(
 
     program = jax.jit(lambda numbers: jax.lax.map(one, numbers), compiler_options=FAST_COMPILE)
     every = {name: np.asarray(values) for name, values in program(numbers).items()}
-    return [{name: values[number] for name, values in every.items()} for number in range(len(edits))]
+    return [{name: np.asarray(values[number]) for name, values in every.items()} for number in range(len(edits))]
 
 
 def _numbers(edits: Sequence[Edit], plan: Plan, reads: int, switches: int) -> Numbers:
@@ -182,9 +182,14 @@ def _chosen(
 ) -> Any:
     """How far to move a value to the one that is read instead of it: not at all if nothing is switched on."""
     own = _held(own)
-    others = jnp.stack([edit.at(own, site.occurrence, env) - own for _, edit in substitutions])
-    weights = jnp.stack([switches[number] for number, _ in substitutions])
+    others = jnp.stack([like(own, edit.at(own, site.occurrence, env)) - own for _, edit in substitutions])
+    weights = jnp.stack([switches[number] for number, _ in substitutions]).astype(others.dtype)
     return jnp.tensordot(weights.astype(others.dtype), others, 1)
+
+
+def like(own: Any, other: Any) -> Any:
+    """The other value, where it could be read instead: the turns of a loop may have other shapes."""
+    return other if (other.shape, other.dtype) == (own.shape, own.dtype) else own
 
 
 def _held(value: Any) -> Any:

@@ -31,9 +31,9 @@ class Hypothesis(NamedTuple):
     explanation: Explanation
 
 
-def says(surprise: float, text: str, source: str = "") -> Hypothesis:
+def says(surprise: float | int, text: str, source: str = "") -> Hypothesis:
     """A hypothesis in words."""
-    return Hypothesis(surprise, Explanation(text, source))
+    return Hypothesis(float(surprise), Explanation(text, source))
 
 
 def reproduces(value: np.ndarray, wrong: Wrong) -> bool:

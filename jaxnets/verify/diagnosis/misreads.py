@@ -9,7 +9,7 @@ import numpy as np
 from jax.extend.core import primitives as p
 
 from jaxnets.verify import cut
-from jaxnets.verify.diagnosis.edits import Slope, Substitution, Turn
+from jaxnets.verify.diagnosis.edits import Slope, Substitution, Turn, like
 from jaxnets.verify.diagnosis.hypothesis import Hypothesis, Wrong, reproduces, says
 from jaxnets.verify.diagnosis.record import EARLIER, LATER, STEP, Read, Record, Value
 from jaxnets.verify.leaves import is_inexact
@@ -134,7 +134,7 @@ def _inside_a_concatenation(read: Read, record: Record, where: str) -> Iterator[
     def concatenated(chosen: int, edit: Substitution) -> Callable[[Any, int, cut.Env], Any]:
         def at(own: Any, turn: int, env: cut.Env) -> Any:
             values = [env["value", part.own[turn]] for part in parts]
-            values[chosen] = edit.at(values[chosen], turn, env)
+            values[chosen] = like(values[chosen], edit.at(values[chosen], turn, env))
             return jnp.concatenate(values, parts[0].site.equation.params["dimension"])
 
         return at

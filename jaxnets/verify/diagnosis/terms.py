@@ -44,7 +44,7 @@ def terms(wrong: Wrong, results: Sequence[tuple[Gate, np.ndarray]]) -> Iterator[
     for (first, one, _), (second, other, _) in itertools.combinations(basis[:MOST_PAIRED], 2):
         factors = 1 + _fit([one, other], missing)
         together = [(first, factors[0]), (second, factors[1])]
-        if all(_name(wrong, factor) for _, factor in together) and reproduces(
+        if all(_name(wrong, factor) not in ("", "1") for _, factor in together) and reproduces(
             wrong.truth + (factors[0] - 1) * one + (factors[1] - 1) * other, wrong
         ):
             yield _says(wrong, together)
