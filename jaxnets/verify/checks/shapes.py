@@ -113,16 +113,16 @@ def _smallest(wrong: Callable[[Sizes], bool], ranges: Mapping[str, range], examp
     from hypothesis import strategies as st
     from hypothesis.errors import NoSuchExample
 
-    def sizes(drawn: tuple[Any, ...]) -> Sizes:
-        equal, *values = drawn
-        return _nearest(ranges, values[:1] * len(values) if equal else values)
+    def equal(size: int) -> Sizes:
+        return _nearest(ranges, [size] * len(ranges))
 
-    corners = [_nearest(ranges, wanted) for wanted in ([1] * len(ranges), [EQUAL] * len(ranges), _primes(len(ranges)))]
+    corners = [equal(1), equal(EQUAL), _nearest(ranges, _primes(len(ranges)))]
     corner = next((corner for corner in corners if wrong(corner)), None)
+    drawn = st.tuples(*(st.sampled_from(values) for values in ranges.values()))
     try:
-        found = find(
-            st.tuples(st.booleans(), *(st.sampled_from(values) for values in ranges.values())),
-            lambda drawn: wrong(sizes(drawn)),
+        return find(
+            drawn.map(lambda values: dict(zip(ranges, values, strict=True))),
+            wrong,
             settings=settings(
                 max_examples=examples - len(corners) if corner is None else AGAIN,
                 phases=(Phase.generate, Phase.shrink),
@@ -131,9 +131,9 @@ def _smallest(wrong: Callable[[Sizes], bool], ranges: Mapping[str, range], examp
             ),
             random=random.Random(seed),
         )
-        return sizes(found)
     except NoSuchExample:
-        return corner
+        # Few draws are all equal.
+        return next((sizes for sizes in map(equal, range(1, EQUAL)) if corner and wrong(sizes)), corner)
 
 
 def _nearest(ranges: Mapping[str, range], wanted: list[int]) -> Sizes:
