@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.verify import cut
@@ -68,7 +69,10 @@ def _one_by_one(f: Pass, points: list[list[Any]], cotangents: list[list[Any]]) -
 
 
 def _stacked(lists: list[list[Any]]) -> list[Any]:
-    return [np.stack(column) for column in zip(*lists, strict=True)]
+    return [
+        jnp.stack(column) if jnp.issubdtype(column[0].dtype, jax.dtypes.prng_key) else np.stack(column)
+        for column in zip(*lists, strict=True)
+    ]
 
 
 def _unstacked(tree: Any, number: int) -> list[Any]:
