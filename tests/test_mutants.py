@@ -15,6 +15,7 @@ from jaxnets.ops.affine import affine
 from jaxnets.rule import rule
 from jaxnets.verify.checks.against_autodiff import against_autodiff
 from jaxnets.verify.checks.call_sites import call_sites
+from jaxnets.verify.checks.local import local
 from jaxnets.verify.leaves import is_inexact
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -104,7 +105,7 @@ def test_every_broken_gradient_is_rejected(entry):
         def broken(*args):
             return mutate_leaf(entry.gradient(*args), leaf, mutation)
 
-        return verify.gradient(entry.function, broken, *args, checks=(against_autodiff,))
+        return verify.gradient(entry.function, broken, *args, checks=(local, against_autodiff))
 
     assert_rejected(entry.gradient(*args), report_of)
 

@@ -21,13 +21,13 @@ def gates(record: Record) -> list[Gate]:
 
 def terms(wrong: Wrong, results: Sequence[tuple[Gate, np.ndarray]]) -> Iterator[Hypothesis]:
     """One term has another factor, 0 if it is missing; or two terms have."""
-    missing = wrong.hand - wrong.truth
+    missing = np.asarray(wrong.hand - wrong.truth)
     basis: list[tuple[Read, np.ndarray, Mapping[float, np.ndarray]]] = []
     for read, of_read in itertools.groupby(results, key=lambda result: result[0].read):
         by_factor = {gate.factor: value for gate, value in of_read}
         if 0.0 not in by_factor:
             continue
-        term = wrong.truth - by_factor[0.0]
+        term = np.asarray(wrong.truth - by_factor[0.0])
         # Reads in a row, such as those of a sum and then of its root, carry the same term: the first stands for all.
         if np.any(term) and not same(term, wrong.truth) and not any(same(term, other) for _, other, _ in basis):
             basis.append((read, term, by_factor))
