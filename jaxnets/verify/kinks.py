@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from jaxnets.verify.compare import compare, norm
+from jaxnets.verify.leaves import one_hots
 from jaxnets.verify.problem import Problem
 from jaxnets.verify.report import Row, Verdict
 
@@ -65,7 +66,7 @@ def judge(
         return rows
     accepted = set(wrong)
     one_by_one = one_by_one and not problem.scalar_loss and sum(np.size(y_bar) for y_bar in cotangents) <= MOST_OUTPUTS
-    for y_bar in _one_hot(cotangents) if one_by_one else [cotangents]:
+    for y_bar in (single for *_, single in one_hots(cotangents)) if one_by_one else [cotangents]:
         at_kink, corners = by_hand(y_bar), around(points, y_bar)
         accepted = {
             name
@@ -99,20 +100,6 @@ def _neighbours(problem: Problem, operands: list[Any]) -> Iterator[list[Any]]:
 
     for _ in range(NEIGHBOURS):
         yield [near(operand) if moves else operand for operand, moves in zip(operands, problem.wanted, strict=True)]
-
-
-def _one_hot(cotangents: list[Any]) -> Iterator[list[Any]]:
-    """Each cotangent that is 1 in one entry and 0 in the others."""
-    for position, cotangent in enumerate(cotangents):
-        for entry in range(np.size(cotangent)):
-            single = np.zeros(np.size(cotangent), cotangent.dtype)
-            single[entry] = 1.0
-            yield [
-                single.reshape(np.shape(other))
-                if other_position == position
-                else np.zeros(np.shape(other), other.dtype)
-                for other_position, other in enumerate(cotangents)
-            ]
 
 
 def _in_hull(value: np.ndarray, corners: np.ndarray, width: float) -> bool:

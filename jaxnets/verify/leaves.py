@@ -1,7 +1,7 @@
 """The array leaves of arguments: which have a derivative, what they are called, and their cotangents."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -30,6 +30,15 @@ def random_cotangent(key: jax.Array, leaf: Any) -> Any:
     if not is_inexact(leaf):
         return np.zeros(leaf.shape, jax.dtypes.float0)
     return jax.random.normal(key, leaf.shape, leaf.dtype)
+
+
+def one_hots(cotangents: list[Any]) -> Iterator[tuple[int, tuple[int, ...], list[Any]]]:
+    """Each cotangent that is 1 in one entry and 0 in all others: (array, index, cotangents)."""
+    for position, cotangent in enumerate(cotangents):
+        for entry in np.ndindex(np.shape(cotangent)):
+            single: list[Any] = [np.zeros(np.shape(other), other.dtype) for other in cotangents]
+            single[position][entry] = 1.0
+            yield position, entry, single
 
 
 def leaf_names(f: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:

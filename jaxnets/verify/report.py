@@ -190,6 +190,12 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
+def brief(error: Exception) -> str:
+    """An error as one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 def _plain(row: Row) -> dict[str, Any]:
     return {
         **{key: _finite(value) for key, value in vars(row).items()},

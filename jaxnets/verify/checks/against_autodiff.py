@@ -1,10 +1,10 @@
 """Every entry of every cotangent against autodiff's, in float64."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
+from jaxnets.verify.leaves import one_hots
 from jaxnets.verify.point import leaves_at
 from jaxnets.verify.problem import Level, Problem
 from jaxnets.verify.report import Row, Verdict
@@ -28,18 +28,11 @@ def against_autodiff(problem: Problem, level: Level) -> list[Row]:
 def _one_by_one(problem: Problem) -> list[Row]:
     """One row for all one-hot cotangents, or those that are wrong."""
     wrong: list[Row] = []
-    for position, cotangent in enumerate(problem.cotangents):
-        for entry in np.ndindex(np.shape(cotangent)):
-            rows = leaves_at(problem, problem.operands, _one_hot(problem.cotangents, position, entry))
-            note = f"with the cotangent of output {position} one-hot at {list(entry)}"
-            wrong += [_noted(row, note) for row in rows if row.verdict is Verdict.WRONG]
+    for position, entry, single in one_hots(problem.cotangents):
+        rows = leaves_at(problem, problem.operands, single)
+        note = f"with the cotangent of output {position} one-hot at {list(entry)}"
+        wrong += [_noted(row, note) for row in rows if row.verdict is Verdict.WRONG]
     return wrong or [Row("one-hot cotangents", Verdict.OK, 0.0)]
-
-
-def _one_hot(cotangents: list[Any], position: int, entry: tuple[int, ...]) -> list[Any]:
-    zeros: list[Any] = [np.zeros(np.shape(cotangent), cotangent.dtype) for cotangent in cotangents]
-    zeros[position][entry] = 1.0
-    return zeros
 
 
 def _noted(row: Row, note: str) -> Row:

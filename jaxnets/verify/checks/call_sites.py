@@ -63,6 +63,11 @@ def rule_calls(root: core.Jaxpr) -> list[core.JaxprEqn]:
     return list(found.values())
 
 
+def rule_name(site: core.JaxprEqn) -> str:
+    """What the function is called whose rule is called there."""
+    return site.params["call_jaxpr"].jaxpr.debug_info.func_src_info.split(" at ")[0]
+
+
 def _squares(problem: Problem, sites: list[core.JaxprEqn]) -> Squares:
     """The squares of every site, as the cotangents of probes that are zero."""
     zeros = [[_probe(atom.aval) for atom in site.invars if is_inexact(atom.aval)] for site in sites]
@@ -127,7 +132,7 @@ def _measured(equation: core.JaxprEqn) -> Callable[..., Any]:
 
 def _site_rows(sites: list[core.JaxprEqn], squares: Squares) -> list[list[Row]]:
     rows = []
-    names = [site.params["call_jaxpr"].jaxpr.debug_info.func_src_info.split(" at ")[0] for site in sites]
+    names = [rule_name(site) for site in sites]
     for i, (site, of_inputs) in enumerate(zip(sites, squares, strict=True)):
         ordinal = f" #{names[: i + 1].count(names[i])}" if names.count(names[i]) > 1 else ""
         positions = [position for position, atom in enumerate(site.invars) if is_inexact(atom.aval)]

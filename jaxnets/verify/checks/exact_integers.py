@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxnets import jaxpr
 from jaxnets.verify.checks.applicable import NotApplicable
-from jaxnets.verify.checks.call_sites import rule_calls
+from jaxnets.verify.checks.call_sites import rule_calls, rule_name
 from jaxnets.verify.compare import compare
 from jaxnets.verify.leaves import is_inexact
 from jaxnets.verify.polynomial import Form, NotPolynomial, forms
@@ -86,7 +86,7 @@ def _rules(problem: Problem, level: Level) -> Iterator[_Part]:
     seen = set()
     for site in rule_calls(problem.closed.jaxpr):
         closed = site.params["call_jaxpr"]
-        name = closed.jaxpr.debug_info.func_src_info.split(" at ")[0]
+        name = rule_name(site)
         try:
             known = forms(closed)
         except NotPolynomial:

@@ -14,7 +14,7 @@ from jaxnets.verify.compare import norm
 from jaxnets.verify.nearby import nearby
 from jaxnets.verify.point import deltas_in_place, equations_at
 from jaxnets.verify.problem import Level, Problem
-from jaxnets.verify.report import Row, Verdict
+from jaxnets.verify.report import Row, Verdict, brief
 
 DTYPES = {Level.QUICK: (jnp.float32,), Level.FULL: (jnp.float32, jnp.bfloat16)}
 
@@ -50,11 +50,11 @@ def _in(problem: Problem, dtype: Any) -> list[Row]:
         with jax.enable_x64(False):
             narrow = problem.again(problem.arguments(_rounded(problem, problem.operands, dtype)))
     except Exception as error:  # a function may refuse a dtype in any way
-        return [_left_out(name, f"the function does not take {name}: {_brief(error)}")]
+        return [_left_out(name, f"the function does not take {name}: {brief(error)}")]
     try:
         here = _at(problem, narrow, narrow.operands)
     except Exception as error:  # and so may a derivation
-        return [_row(name, Verdict.WRONG, float("inf"), f"{name}: {_brief(error)}")]
+        return [_row(name, Verdict.WRONG, float("inf"), f"{name}: {brief(error)}")]
     dtypes = _dtypes(narrow, here.answer) if problem.traced else {}
     off = [leaf for leaf, error in here.errors.items() if error.too_large()]
     confirmed = _confirmed(problem, narrow, dtype, here, off) if off else {}
@@ -74,11 +74,6 @@ def _row(name: str, verdict: Verdict, error: float, note: str) -> Row:
 
 def _left_out(name: str, why: str) -> Row:
     return _row(name, Verdict.NO_POWER, 0.0, why)
-
-
-def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 class _Error(NamedTuple):

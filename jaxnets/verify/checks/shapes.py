@@ -13,7 +13,7 @@ from jaxnets.verify.checks.applicable import NotApplicable
 from jaxnets.verify.leaves import is_inexact, to_float64
 from jaxnets.verify.point import equations_at
 from jaxnets.verify.problem import Level, Problem
-from jaxnets.verify.report import Row, Verdict
+from jaxnets.verify.report import Row, Verdict, brief
 
 EXAMPLES = {Level.QUICK: 10, Level.FULL: 50}
 """How many sizes are tried.  Three are always among them: the smallest, equal ones, distinct primes."""
@@ -86,11 +86,11 @@ def _trial(problem: Problem, sizes: Sizes) -> _Trial:
     try:
         posed = problem.again(to_float64(problem.sampler(jax.random.key(problem.seed), **sizes)))
     except Exception as error:  # there may be no such sizes
-        return _Trial([], _brief(error))
+        return _Trial([], brief(error))
     try:
         rows = equations_at(posed, posed.operands, posed.cotangents)
     except Exception as error:  # a derivation may stumble over a size
-        rows = [Row("the derivation", Verdict.WRONG, float("inf"), note=_brief(error))]
+        rows = [Row("the derivation", Verdict.WRONG, float("inf"), note=brief(error))]
     if any(row.verdict is Verdict.WRONG for row in rows) and not _finite(posed):
         return _Trial([], "the function or its gradient is not finite")
     return _Trial(rows)
@@ -100,11 +100,6 @@ def _finite(problem: Problem) -> bool:
     _, truth = problem.truth(problem.operands, problem.cotangents, {}, {})
     values = [value for value in problem.value(problem.operands) if is_inexact(value)]
     return all(bool(np.all(np.isfinite(array))) for array in (*truth, *values))
-
-
-def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _smallest(wrong: Callable[[Sizes], bool], ranges: Mapping[str, range], examples: int, seed: int) -> Sizes | None:

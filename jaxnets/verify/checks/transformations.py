@@ -16,7 +16,7 @@ from jaxnets.verify.fast_compile import FAST_COMPILE
 from jaxnets.verify.nearby import nearby
 from jaxnets.verify.point import sides
 from jaxnets.verify.problem import Level, Problem
-from jaxnets.verify.report import Row, Verdict
+from jaxnets.verify.report import Row, Verdict, brief
 from jaxnets.verify.second_derivatives import second_derivatives
 
 POINTS, BY = 3, 0.01
@@ -158,10 +158,5 @@ def _refused(
     try:
         way(lambda operands, bars: truth(operands, bars, {}, {}), points, cotangents)
     except Exception:
-        return Row(name, Verdict.NO_POWER, 0.0, note=f"it refuses the function itself: {_brief(error)}", decisive=False)
-    return Row(name, Verdict.WRONG, float("inf"), note=_brief(error), decisive=False)
-
-
-def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        return Row(name, Verdict.NO_POWER, 0.0, note=f"it refuses the function itself: {brief(error)}", decisive=False)
+    return Row(name, Verdict.WRONG, float("inf"), note=brief(error), decisive=False)
