@@ -5,11 +5,12 @@
     vjp(f, hand, *args)         a hand-written vector-Jacobian product of any function
     derivation(d)               one catalog entry (`Derivation`), by whichever of these fits it
 
-Each runs a battery of checks (`BATTERY`, or those of `jaxnets.verify.checks` that are chosen), in float64 with random
-cotangents, every entry of every leaf.  The truth never sees a hand-written rule.  What each check can and cannot see:
-derivations/verification.md.
+Each runs a battery of checks (`BATTERY`, or those of `jaxnets.verify.checks` that are chosen; `AT_THE_INPUT` are those
+that stay at the given arguments), in float64 with random cotangents, every entry of every leaf.  The truth never sees a
+hand-written rule.  What each check can and cannot see: derivations/verification.md.
 """
 
+from jaxnets.verify.battery import AT_THE_INPUT as AT_THE_INPUT
 from jaxnets.verify.battery import BATTERY as BATTERY
 from jaxnets.verify.derivation import Derivation as Derivation
 from jaxnets.verify.derivation import derivation as derivation

@@ -18,7 +18,7 @@ from jaxnets.verify.problem import Level, Problem
 from jaxnets.verify.report import Report, Row, Verdict
 
 AT_THE_INPUT = (contract, call_sites, local, against_autodiff, independence)
-"""The checks at the given input itself."""
+"""The checks at the given input itself: for a derivation that holds in a part of the inputs only."""
 
 Check = Callable[[Problem, Level], list[Row]]
 

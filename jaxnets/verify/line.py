@@ -58,6 +58,7 @@ def _held(problem: Problem) -> Callable[[list[Any], list[Any]], list[Any]]:
 
     handlers = {
         primitives.stop_gradient_p: hold,
+        primitives.linear_solve_p: _solved,
         primitives.custom_vjp_call_p: inside,
         primitives.custom_jvp_call_p: inside,
     }
@@ -72,3 +73,28 @@ def _held(problem: Problem) -> Callable[[list[Any], list[Any]], list[Any]]:
         return [y[1] for y in jax.vmap(f, axis_name="point")(*pairs)]
 
     return held
+
+
+REFINEMENTS = 50
+"""Enough wherever a step along the line changes the matrix of an equation by less than half of it."""
+
+
+def _solved(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
+    """The solution of a linear equation, refined until the factors of the matrix do not matter.
+
+    JAX's solvers factorise the matrix behind `stop_gradient`, since the derivative is that of the equation.  At the
+    moved point they hold the factors of the matrix at the other one: good enough to make a small remainder smaller.
+    """
+    lengths, jaxprs = equation.params["const_lengths"], equation.params["jaxprs"]
+    solve_from = lengths.matvec + lengths.vecmat
+    of_matrix, of_solver = inputs[: lengths.matvec], inputs[solve_from : solve_from + lengths.solve]
+    b = inputs[sum(lengths) :]
+
+    def refine(_: Any, x: list[Any]) -> list[Any]:
+        remainder = [
+            wanted - got for wanted, got in zip(b, jaxpr.evaluate(jaxprs.matvec, [*of_matrix, *x], {}), strict=True)
+        ]
+        better = jaxpr.evaluate(jaxprs.solve, [*of_solver, *remainder], {})
+        return [known + more for known, more in zip(x, better, strict=True)]
+
+    return jax.lax.fori_loop(0, REFINEMENTS, refine, jaxpr.evaluate(jaxprs.solve, [*of_solver, *b], {}))

@@ -8,7 +8,7 @@ JAX then sums it over all the times the site runs.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +21,7 @@ from jaxnets.rule import without_rules
 from jaxnets.verify.checks.applicable import NotApplicable
 from jaxnets.verify.compare import norm, row
 from jaxnets.verify.fast_compile import FAST_COMPILE
+from jaxnets.verify.halves import halved, joined
 from jaxnets.verify.leaves import is_inexact
 from jaxnets.verify.point import leaves_at
 from jaxnets.verify.problem import Level, Problem, pose
@@ -158,7 +159,7 @@ MOST_RUNS = 32
 
 def _runs(problem: Problem, sites: list[core.JaxprEqn], wanted: list[int]) -> dict[int, list[Run]]:
     """What arrived at the wanted sites, each time that they ran."""
-    seen: dict[int, list[Run]] = {index: [] for index in wanted}
+    seen: dict[int, list[Any]] = {index: [] for index in wanted}
     index_of = {id(sites[index]): index for index in wanted}
 
     def watched(equation: core.JaxprEqn) -> Callable[..., Any]:
@@ -171,7 +172,9 @@ def _runs(problem: Problem, sites: list[core.JaxprEqn], wanted: list[int]) -> di
 
         def backward(inputs: Any, y_bar: list[Any]) -> Any:
             record = seen[index_of[id(equation)]]
-            jax.debug.callback(lambda inputs, y_bar: record.append(Run(inputs, y_bar)), inputs, y_bar)
+            leaves, tree = jax.tree.flatten(Run(inputs, y_bar))
+            dtypes = [leaf.dtype for leaf in leaves]
+            jax.debug.callback(lambda *halves: record.append((tree, dtypes, halves)), *map(halved, leaves))
             return jax.vjp(lambda *values: _plain(equation, *values), *inputs)[1](y_bar)
 
         site.defvjp(forward, backward)
@@ -186,7 +189,11 @@ def _runs(problem: Problem, sites: list[core.JaxprEqn], wanted: list[int]) -> di
     if wanted:
         jax.block_until_ready(jax.jit(pull_back, compiler_options=FAST_COMPILE)(problem.inputs()))
         jax.effects_barrier()
-    return seen
+    return {index: [_run(*record) for record in records] for index, records in seen.items()}
+
+
+def _run(tree: Any, dtypes: list[Any], halves: Sequence[Any]) -> Run:
+    return jax.tree.unflatten(tree, map(joined, halves, dtypes))
 
 
 def _closer(rows: list[Row], site: core.JaxprEqn, runs: list[Run]) -> list[Row]:

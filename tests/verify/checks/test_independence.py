@@ -108,6 +108,8 @@ BY_DIFFERENCES = {
     "fft": (lambda x, y: jnp.sum(y * jnp.abs(jnp.fft.fft(x)) ** 2), X, Y),
     "erf, held": (lambda x: jnp.sum(jax.lax.erf(x + jax.lax.stop_gradient(jnp.round(x) - x)) * x), X),
     "held inside rules": (lambda x: jnp.sum(jax.lax.erf(rounded(rounded_again(x))) * x), X),
+    "linear equations": (lambda x, y: jnp.sum(jnp.linalg.solve(x.T @ x + jnp.eye(x.shape[1]), x.T @ y) ** 2), X, Y),
+    "inverse": (lambda x: jnp.sum(jnp.linalg.inv(x.T @ x + jnp.eye(x.shape[1])) ** 3), X),
     "complex argument": (lambda z: jnp.sum(jnp.abs(z) ** 4), X + 1j * Y),
     "near a kink": (lambda x: jnp.sum(jax.lax.cummax(x)) + jnp.sum(jax.lax.erf(x)), np.array([0.3, 0.301, 0.30101])),
 }
