@@ -96,7 +96,7 @@ def _neighbours(problem: Problem, operands: list[Any]) -> Iterator[list[Any]]:
     def near(operand: Any) -> Any:
         scale = norm(operand) / np.sqrt(max(np.size(operand), 1)) or least
         step = generator.choice([-1.0, 1.0], np.shape(operand)) * generator.uniform(0.5, 1.0, np.shape(operand))
-        return np.asarray(operand) + DISTANCE * scale * step
+        return (np.asarray(operand) + DISTANCE * scale * step).astype(operand.dtype)
 
     for _ in range(NEIGHBOURS):
         yield [near(operand) if moves else operand for operand, moves in zip(operands, problem.wanted, strict=True)]

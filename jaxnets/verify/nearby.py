@@ -14,5 +14,9 @@ def nearby(problem: Problem, number: int, by: float) -> Iterator[list[Any]]:
     What is positive stays so, and zero stays zero: probabilities, variances and masks stay in their domains.
     """
     generator = np.random.default_rng(problem.seed)
+
+    def near(x: Any) -> Any:
+        return (np.asarray(x) * (1 + by * generator.uniform(-1, 1, np.shape(x)))).astype(x.dtype)
+
     for _ in range(number):
-        yield problem.merge([x * (1 + by * generator.uniform(-1, 1, np.shape(x))) for x in problem.inputs()])
+        yield problem.merge([near(x) for x in problem.inputs()])

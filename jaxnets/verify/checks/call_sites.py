@@ -122,8 +122,8 @@ def _measured(equation: core.JaxprEqn) -> Callable[..., Any]:
         truth = jax.vjp(lambda *values: _plain(equation, *values), *inputs)[1](y_bar)
         squares = [
             Square(abs(ours - theirs) ** 2, abs(theirs) ** 2)
-            for value, ours, theirs in zip(inputs, hand, truth, strict=True)
-            if is_inexact(value)
+            for atom, ours, theirs in zip(equation.invars, hand, truth, strict=True)
+            if is_inexact(atom.aval)
         ]
         return squares, *truth
 
@@ -172,7 +172,7 @@ def _runs(problem: Problem, sites: list[core.JaxprEqn], wanted: list[int]) -> di
 
         def backward(inputs: Any, y_bar: list[Any]) -> Any:
             record = seen[index_of[id(equation)]]
-            leaves, tree = jax.tree.flatten(Run(inputs, y_bar))
+            leaves, tree = jax.tree.flatten(Run(tuple(map(jax.numpy.asarray, inputs)), y_bar))  # a literal is no array
             dtypes = [leaf.dtype for leaf in leaves]
             jax.debug.callback(lambda *halves: record.append((tree, dtypes, halves)), *map(halved, leaves))
             return jax.vjp(lambda *values: _plain(equation, *values), *inputs)[1](y_bar)

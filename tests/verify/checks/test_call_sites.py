@@ -215,3 +215,23 @@ def test_it_is_about_rules_only():
     report = verify.gradient(lambda x: jnp.sum(tanh(x)), lambda x: (1 - jnp.tanh(x) ** 2,), X, checks=(call_sites,))
     assert [check for check, _ in report.not_applicable] == ["call_sites"]
     assert report.rows == ()
+
+
+def narrow(f):
+    """A function of float64 that computes in float32, as mixed precision does."""
+    return lambda z: f(z.astype(jnp.float32)).astype(z.dtype)
+
+
+def test_a_rule_in_a_narrower_dtype_is_judged_by_its_own_rounding():
+    verify.rules(narrow(tanh), np.ones(3)).check()
+    doubled = rule(tanh_forward, lambda a, a_bar: (2 * tanh_backward(a, a_bar)[0],))
+    report = verify.rules(narrow(doubled), np.linspace(0.1, 1, 3))
+    assert report.first_wrong.name.startswith("rule tanh")
+    assert "the constant factor 2" in report.first_wrong.diagnosis[0].text
+
+
+def test_a_python_number_may_be_an_argument_of_a_rule():
+    scaled = jax.custom_vjp(lambda z, by, upside_down: jnp.where(upside_down, -by * z, by * z))
+    scaled.defvjp(lambda z, by, upside_down: (by * z, by), lambda by, y_bar: (1.5 * by * y_bar, None, None))
+    report = verify.rules(lambda z: scaled(z, 2.0, False), np.linspace(0.1, 1, 3))
+    assert report.first_wrong.name.endswith("input 0")
