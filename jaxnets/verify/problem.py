@@ -148,7 +148,8 @@ def _check(
 def _cotangents(leaves: list[Any], seed: int, scalar_loss: bool) -> list[Any]:
     if scalar_loss:
         return [jnp.ones((), leaves[0].dtype)]
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    # Arguments are often drawn by the bare key: a cotangent by the same one would be equal to them.
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), len(leaves))
     return [random_cotangent(key, leaf) for key, leaf in zip(keys, leaves, strict=True) if is_inexact(leaf)]
 
 

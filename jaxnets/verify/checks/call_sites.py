@@ -21,7 +21,7 @@ from jaxnets.rule import without_rules
 from jaxnets.verify.checks.applicable import NotApplicable
 from jaxnets.verify.compare import norm, row
 from jaxnets.verify.fast_compile import FAST_COMPILE
-from jaxnets.verify.halves import halved, joined
+from jaxnets.verify.halves import halved
 from jaxnets.verify.leaves import is_inexact
 from jaxnets.verify.point import leaves_at
 from jaxnets.verify.problem import Level, Problem, pose
@@ -172,9 +172,10 @@ def _runs(problem: Problem, sites: list[core.JaxprEqn], wanted: list[int]) -> di
 
         def backward(inputs: Any, y_bar: list[Any]) -> Any:
             record = seen[index_of[id(equation)]]
-            leaves, tree = jax.tree.flatten(Run(tuple(map(jax.numpy.asarray, inputs)), y_bar))  # a literal is no array
-            dtypes = [leaf.dtype for leaf in leaves]
-            jax.debug.callback(lambda *halves: record.append((tree, dtypes, halves)), *map(halved, leaves))
+            arrays = map(_array, inputs)
+            leaves, tree = jax.tree.flatten(Run(tuple(arrays), y_bar))
+            halves, rebuild = zip(*map(halved, leaves), strict=True)
+            jax.debug.callback(lambda *halves: record.append((tree, rebuild, halves)), *halves)
             return jax.vjp(lambda *values: _plain(equation, *values), *inputs)[1](y_bar)
 
         site.defvjp(forward, backward)
@@ -192,8 +193,13 @@ def _runs(problem: Problem, sites: list[core.JaxprEqn], wanted: list[int]) -> di
     return {index: [_run(*record) for record in records] for index, records in seen.items()}
 
 
-def _run(tree: Any, dtypes: list[Any], halves: Sequence[Any]) -> Run:
-    return jax.tree.unflatten(tree, map(joined, halves, dtypes))
+def _array(value: Any) -> Any:
+    """A literal is a Python number."""
+    return value if hasattr(value, "dtype") else jax.numpy.asarray(value)
+
+
+def _run(tree: Any, rebuild: Sequence[Callable[[Any], Any]], halves: Sequence[Any]) -> Run:
+    return jax.tree.unflatten(tree, [build(half) for build, half in zip(rebuild, halves, strict=True)])
 
 
 def _closer(rows: list[Row], site: core.JaxprEqn, runs: list[Run]) -> list[Row]:

@@ -235,3 +235,13 @@ def test_a_python_number_may_be_an_argument_of_a_rule():
     scaled.defvjp(lambda z, by, upside_down: (by * z, by), lambda by, y_bar: (1.5 * by * y_bar, None, None))
     report = verify.rules(lambda z: scaled(z, 2.0, False), np.linspace(0.1, 1, 3))
     assert report.first_wrong.name.endswith("input 0")
+
+
+def test_a_wrong_rule_that_takes_a_key_is_named():
+    masked = rule(
+        lambda key, x: (jnp.where(mask := jax.random.bernoulli(key, 0.5, x.shape), 2 * x, 0), mask),
+        lambda mask, y_bar: (None, jnp.where(mask, y_bar, 0)),
+    )
+    report = verify.rules(lambda x: masked(jax.random.key(1), x), np.linspace(0.1, 1, 9))
+    assert report.first_wrong.name.endswith("input 1")
+    assert "the constant factor 0.5" in report.first_wrong.diagnosis[0].text
