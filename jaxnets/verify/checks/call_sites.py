@@ -59,9 +59,14 @@ def rule_calls(root: core.Jaxpr) -> list[core.JaxprEqn]:
     found = {
         id(equation): equation
         for equation in jaxpr.equations(root, enter=lambda e: e.primitive is not primitives.custom_vjp_call_p)
-        if equation.primitive is primitives.custom_vjp_call_p and any(is_inexact(atom.aval) for atom in equation.invars)
+        if equation.primitive is primitives.custom_vjp_call_p and any(is_inexact(atom.aval) for atom in own(equation))
     }
     return list(found.values())
+
+
+def own(site: core.JaxprEqn) -> list[Any]:
+    """The arguments of a rule call.  Before them stand arrays that the rule closes over, which have no cotangent."""
+    return site.invars[site.params["num_consts"] :]
 
 
 def rule_name(site: core.JaxprEqn) -> str:
@@ -71,7 +76,7 @@ def rule_name(site: core.JaxprEqn) -> str:
 
 def _squares(problem: Problem, sites: list[core.JaxprEqn]) -> Squares:
     """The squares of every site, as the cotangents of probes that are zero."""
-    zeros = [[_probe(atom.aval) for atom in site.invars if is_inexact(atom.aval)] for site in sites]
+    zeros = [[_probe(atom.aval) for atom in own(site) if is_inexact(atom.aval)] for site in sites]
 
     def probed(probes: Squares, *inputs: Any) -> Any:
         probe_of = {id(site): probe for site, probe in zip(sites, probes, strict=True)}
@@ -103,8 +108,10 @@ def _plain(equation: core.JaxprEqn, *inputs: Any) -> list[Any]:
     return without_rules(equation.params["call_jaxpr"], inputs)
 
 
-def _by_hand(equation: core.JaxprEqn, inputs: Any, y_bar: list[Any]) -> Any:
-    return jax.vjp(lambda *values: list(jaxpr.bind(equation, values)), *inputs)[1](y_bar)
+def _split(site: core.JaxprEqn, inputs: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """What a rule closes over, and its arguments."""
+    count = site.params["num_consts"]
+    return inputs[:count], inputs[count:]
 
 
 def _measured(equation: core.JaxprEqn) -> Callable[..., Any]:
@@ -118,14 +125,15 @@ def _measured(equation: core.JaxprEqn) -> Callable[..., Any]:
         return _plain(equation, *inputs), inputs
 
     def backward(inputs: Any, y_bar: list[Any]) -> Any:
-        hand = _by_hand(equation, inputs, y_bar)
-        truth = jax.vjp(lambda *values: _plain(equation, *values), *inputs)[1](y_bar)
+        consts, arguments = _split(equation, inputs)
+        hand = jax.vjp(lambda *values: list(jaxpr.bind(equation, (*consts, *values))), *arguments)[1](y_bar)
+        truth = jax.vjp(lambda *values: _plain(equation, *consts, *values), *arguments)[1](y_bar)
         squares = [
             Square(abs(ours - theirs) ** 2, abs(theirs) ** 2)
-            for atom, ours, theirs in zip(equation.invars, hand, truth, strict=True)
+            for atom, ours, theirs in zip(own(equation), hand, truth, strict=True)
             if is_inexact(atom.aval)
         ]
-        return squares, *truth
+        return squares, *(None for _ in consts), *truth
 
     site.defvjp(forward, backward)
     return site
@@ -136,7 +144,7 @@ def _site_rows(sites: list[core.JaxprEqn], squares: Squares) -> list[list[Row]]:
     names = [rule_name(site) for site in sites]
     for i, (site, of_inputs) in enumerate(zip(sites, squares, strict=True)):
         ordinal = f" #{names[: i + 1].count(names[i])}" if names.count(names[i]) > 1 else ""
-        positions = [position for position, atom in enumerate(site.invars) if is_inexact(atom.aval)]
+        positions = [position for position, atom in enumerate(own(site)) if is_inexact(atom.aval)]
         rows.append([])
         for position, square in zip(positions, of_inputs, strict=True):
             error, truth = (float(np.sqrt(np.sum(part))) for part in square)
@@ -147,8 +155,9 @@ def _site_rows(sites: list[core.JaxprEqn], squares: Squares) -> list[list[Row]]:
 
 
 class Run(NamedTuple):
-    """The values and the cotangents that arrived at a site once."""
+    """What a rule closes over, the values and the cotangents that arrived at a site once."""
 
+    consts: tuple[Any, ...]
     inputs: tuple[Any, ...]
     y_bar: list[Any]
 
@@ -172,8 +181,8 @@ def _runs(problem: Problem, sites: list[core.JaxprEqn], wanted: list[int]) -> di
 
         def backward(inputs: Any, y_bar: list[Any]) -> Any:
             record = seen[index_of[id(equation)]]
-            arrays = map(_array, inputs)
-            leaves, tree = jax.tree.flatten(Run(tuple(arrays), y_bar))
+            consts, arguments = _split(equation, tuple(map(_array, inputs)))
+            leaves, tree = jax.tree.flatten(Run(tuple(consts), tuple(arguments), y_bar))
             halves, rebuild = zip(*map(halved, leaves), strict=True)
             jax.debug.callback(lambda *halves: record.append((tree, rebuild, halves)), *halves)
             return jax.vjp(lambda *values: _plain(equation, *values), *inputs)[1](y_bar)
@@ -207,7 +216,7 @@ def _closer(rows: list[Row], site: core.JaxprEqn, runs: list[Run]) -> list[Row]:
     if not runs:
         return rows
     first: dict[str, Row] = {}
-    alone = pose("verify.rules", lambda *inputs: list(jaxpr.bind(site, inputs)), runs[0].inputs)
+    alone = pose("verify.rules", lambda *inputs: list(jaxpr.bind(site, (*runs[0].consts, *inputs))), runs[0].inputs)
 
     def cotangents(run: Run) -> list[Any]:
         return [jax.numpy.asarray(bar) for bar in run.y_bar if is_inexact(bar)]

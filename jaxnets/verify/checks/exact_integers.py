@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxnets import jaxpr
 from jaxnets.verify.checks.applicable import NotApplicable
-from jaxnets.verify.checks.call_sites import rule_calls, rule_name
+from jaxnets.verify.checks.call_sites import own, rule_calls, rule_name
 from jaxnets.verify.compare import compare
 from jaxnets.verify.leaves import is_inexact
 from jaxnets.verify.polynomial import Form, NotPolynomial, forms
@@ -95,8 +95,8 @@ def _rules(problem: Problem, level: Level) -> Iterator[_Part]:
             continue
         seen.add(name)
         avals: list[Any] = [atom.aval for atom in site.invars]
-        if any(jnp.issubdtype(aval.dtype, jax.dtypes.extended) for aval in avals):
-            continue  # a PRNG key is no integer
+        if any(jnp.issubdtype(aval.dtype, jax.dtypes.extended) for aval in avals) or own(site) != site.invars:
+            continue  # neither a PRNG key nor what a rule closes over can be drawn
         # An index may be out of its range, which is known to the rule only: 0 and 1 are likely not.
         operands = [generator.integers(0, 2, aval.shape).astype(aval.dtype) for aval in avals]
         alone = pose("verify.rules", lambda *inputs, site=site: list(jaxpr.bind(site, inputs)), tuple(operands))

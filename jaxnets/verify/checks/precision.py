@@ -54,6 +54,8 @@ def _in(problem: Problem, dtype: Any) -> list[Row]:
     try:
         here = _at(problem, narrow, narrow.operands)
     except Exception as error:  # and so may a derivation
+        if _closes_over_float64(problem):
+            return [_left_out(name, f"JAX keeps an array that it closes over in float64: {brief(error)}")]
         return [_row(name, Verdict.WRONG, float("inf"), f"{name}: {brief(error)}")]
     dtypes = _dtypes(narrow, here.answer) if problem.traced else {}
     off = [leaf for leaf, error in here.errors.items() if error.too_large()]
@@ -66,6 +68,12 @@ def _in(problem: Problem, dtype: Any) -> list[Row]:
     right = {leaf: error for leaf, error in here.errors.items() if leaf not in off}
     worst = max(right, key=lambda leaf: right[leaf].relative(), default=None)
     return [] if worst is None else [_row(name, Verdict.OK, right[worst].relative(), f"{worst}: {right[worst]}")]
+
+
+def _closes_over_float64(problem: Problem) -> bool:
+    """Whether there are arrays that JAX may have met in float64: a NumPy array stays so in a process that has both."""
+    programs = [problem.closed] if problem.program is None else [problem.closed, problem.program.closed]
+    return any(getattr(const, "dtype", None) == np.float64 for closed in programs for const in closed.consts)
 
 
 def _row(name: str, verdict: Verdict, error: float, note: str) -> Row:

@@ -245,3 +245,18 @@ def test_a_wrong_rule_that_takes_a_key_is_named():
     report = verify.rules(lambda x: masked(jax.random.key(1), x), np.linspace(0.1, 1, 9))
     assert report.first_wrong.name.endswith("input 1")
     assert "the constant factor 0.5" in report.first_wrong.diagnosis[0].text
+
+
+WEIGHTS = np.array([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_rule_may_close_over_an_array(factor):
+    weighted = rule(
+        lambda z: (jnp.sum(jnp.asarray(WEIGHTS) * z**2), z), lambda z, y_bar: (factor * y_bar * 2 * WEIGHTS * z,)
+    )
+    report = verify.rules(lambda z: jax.vmap(weighted)(z), np.linspace(0.1, 1, 6).reshape(2, 3))
+    assert report.ok is (factor == 1)
+    if factor == 2:
+        assert report.first_wrong.name.endswith("input 0")
+        assert "the constant factor 2" in report.first_wrong.diagnosis[0].text

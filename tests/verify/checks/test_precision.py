@@ -221,3 +221,12 @@ def test_one_entry_on_the_other_side_of_a_kink_is_not_a_matter_of_precision():
         return (jnp.where(z > 0, y_bar * jnp.asarray(kink, x.dtype), jnp.zeros_like(y_bar)),)
 
     judge(f, hand, np.array([2.0, 1.0 / kink + 1e-3])).check()
+
+
+WEIGHTS = np.array([1.0, 2.0, 3.0])
+
+
+def test_an_array_that_jax_keeps_in_float64_is_no_fault_of_the_derivation():
+    weighted = rule(lambda z: (z * jnp.asarray(WEIGHTS), ()), lambda _, y_bar: (y_bar * WEIGHTS,))
+    report = verify.rules(lambda z: weighted(z), np.ones(3), checks=(precision,))
+    assert report.ok, str(report)
