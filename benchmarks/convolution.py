@@ -1,0 +1,326 @@
+"""Convolutional layers and LeNet-5 on a CPU: the kernels against JAX's autodiff of XLA's convolution, and PyTorch.
+
+Every variant gets the same arrays and gives the same results: before anything is timed, its gradients are compared with
+those of autodiff in float64.  The control is autodiff of the same kernels, which tells what the hand-derived way back
+adds to the reformulated way forward.  Run it with `python benchmarks/convolution.py [part of a title ...]`; the results
+are written to benchmarks/results/convolution.md and .json.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import harness
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from jax import lax
+
+from jaxnets.ops.activations import relu
+from jaxnets.ops.affine import affine
+from jaxnets.ops.convolution import conv2d, conv_relu_pool
+from jaxnets.ops.losses import softmax_cross_entropy
+from jaxnets.ops.pooling import max_pool
+from jaxnets.rule import autodiff
+
+HAND, CONTROL, NATURAL = "jaxnets", "control: the same by autodiff", "jax.grad of XLA's operations"
+RATE = 0.1
+STEPS = 8
+
+Gradients = Callable[..., Any]
+"""From arguments to (value, gradients)."""
+
+
+class Case(NamedTuple):
+    """What all variants of a comparison do: `torch` makes of the arguments what runs it, for a memory format."""
+
+    title: str
+    hand: Gradients
+    control: Gradients
+    natural: Gradients
+    arguments: tuple[Any, ...]
+    torch: Callable[[torch.memory_format], Callable[[], Any]]
+
+
+def natural_conv(x: Any, w: Any, b: Any, stride: int, pad: int) -> jax.Array:
+    padding = ((pad, pad), (pad, pad))
+    return lax.conv_general_dilated(x, w, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")) + b
+
+
+def natural_pool(a: jax.Array) -> jax.Array:
+    return lax.reduce_window(a, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def pulled_back(f: Callable[..., jax.Array]) -> Gradients:
+    """The value z, and the cotangents of all arguments but the last, which is z's own."""
+
+    def both(*args: jax.Array) -> Any:
+        *inputs, z_bar = args
+        z, pull_back = jax.vjp(f, *inputs)
+        return z, pull_back(z_bar)
+
+    return both
+
+
+def torch_images(x: np.ndarray, form: torch.memory_format) -> torch.Tensor:
+    return torch.tensor(x.transpose(0, 3, 1, 2)).contiguous(memory_format=form)
+
+
+def torch_kernels(w: np.ndarray, form: torch.memory_format) -> torch.Tensor:
+    return torch.tensor(w.transpose(3, 2, 0, 1)).contiguous(memory_format=form)
+
+
+def layer(batch: int, size: int, channels: int, filters: int, kernel: int, stride: int = 1) -> Case:
+    """One convolution with its bias: forward, and the gradients of all three arguments."""
+    pad = kernel // 2
+    x = normal(0, batch, size, size, channels)
+    w = normal(1, kernel, kernel, channels, filters) / np.float32(kernel * channels**0.5)
+    b = normal(2, filters)
+    z_bar = normal(3, *natural_conv(x, w, b, stride, pad).shape)
+
+    def hand(x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
+        return conv2d(x, w, b, stride=(stride, stride), padding=((pad, pad), (pad, pad)))
+
+    def torch_runner(form: torch.memory_format) -> Callable[[], Any]:
+        images, z_bars = torch_images(x, form).requires_grad_(), torch_images(z_bar, form)
+        kernels, biases = torch_kernels(w, form).requires_grad_(), torch.tensor(b, requires_grad=True)
+
+        def run() -> Any:
+            z = torch.nn.functional.conv2d(images, kernels, biases, stride, pad)
+            return torch.autograd.grad(z, (images, kernels, biases), z_bars)
+
+        return run
+
+    title = f"{kernel} x {kernel}, {channels} to {filters} channels, stride {stride}, {batch} images {size} x {size}"
+    natural = pulled_back(lambda x, w, b: natural_conv(x, w, b, stride, pad))
+    return Case(title, pulled_back(hand), pulled_back(autodiff(hand)), natural, (x, w, b, z_bar), torch_runner)
+
+
+def pool(batch: int, size: int, channels: int) -> Case:
+    """2 x 2 max pool, there and back."""
+    x, y_bar = normal(0, batch, size, size, channels), normal(1, batch, size // 2, size // 2, channels)
+
+    def torch_runner(form: torch.memory_format) -> Callable[[], Any]:
+        images, y_bars = torch_images(x, form).requires_grad_(), torch_images(y_bar, form)
+        return lambda: torch.autograd.grad(torch.nn.functional.max_pool2d(images, 2), images, y_bars)
+
+    title = f"2 x 2 max pool, {channels} channels, {batch} images {size} x {size}"
+    control = pulled_back(autodiff(max_pool))
+    return Case(title, pulled_back(max_pool), control, pulled_back(natural_pool), (x, y_bar), torch_runner)
+
+
+SHAPES = ((5, 5, 1, 6), (5, 5, 6, 16), (400, 120), (120, 84), (84, 10))
+
+
+def lenet_params() -> list[tuple[np.ndarray, np.ndarray]]:
+    return [
+        (normal(k, *shape) * np.float32((2 / np.prod(shape[:-1])) ** 0.5), np.zeros(shape[-1], np.float32))
+        for k, shape in enumerate(SHAPES)
+    ]
+
+
+def lenet_loss(params: Any, x: jax.Array, t: jax.Array) -> jax.Array:
+    (w1, b1), (w3, b3), *dense = params
+    a = conv_relu_pool(conv_relu_pool(x, w1, b1, padding=((2, 2), (2, 2))), w3, b3).reshape(len(x), -1)
+    for w, b in dense[:-1]:
+        a = relu(affine(a, w, b))
+    return softmax_cross_entropy(affine(a, *dense[-1]), t)
+
+
+def natural_lenet_loss(params: Any, x: jax.Array, t: jax.Array) -> jax.Array:
+    (w1, b1), (w3, b3), *dense = params
+    a = natural_pool(jax.nn.relu(natural_conv(x, w1, b1, 1, 2)))
+    a = natural_pool(jax.nn.relu(natural_conv(a, w3, b3, 1, 0))).reshape(len(x), -1)
+    for w, b in dense[:-1]:
+        a = jax.nn.relu(a @ w + b)
+    w, b = dense[-1]
+    return -jnp.mean(jnp.sum(jax.nn.log_softmax(a @ w + b) * t, 1))
+
+
+def training_step(loss: Callable[..., jax.Array]) -> Gradients:
+    """The loss, and the parameters after a step of gradient descent."""
+
+    def step(params: Any, x: jax.Array, t: jax.Array) -> Any:
+        value, slopes = jax.value_and_grad(loss)(params, x, t)
+        return value, jax.tree.map(lambda p, slope: p - RATE * slope, params, slopes)
+
+    return step
+
+
+def epoch(loss: Callable[..., jax.Array]) -> Gradients:
+    """Several steps in one compiled loop: x and t have one more axis, along which it goes."""
+    step = training_step(loss)
+
+    def run(params: Any, xs: jax.Array, ts: jax.Array) -> Any:
+        def body(params: Any, batch: Any) -> Any:
+            value, params = step(params, *batch)
+            return params, value
+
+        params, values = lax.scan(body, params, (xs, ts))
+        return values, params
+
+    return run
+
+
+def lenet(batch: int, steps: int = 1) -> Case:
+    """Training of LeNet-5: a step, or several in a loop."""
+    random = np.random.default_rng(0)
+    x = random.uniform(size=(steps, batch, 28, 28, 1)).astype(np.float32)
+    t = np.eye(10, dtype=np.float32)[random.integers(0, 10, (steps, batch))]
+    params = lenet_params()
+    wrap = training_step if steps == 1 else epoch
+    arguments = (params, x[0], t[0]) if steps == 1 else (params, x, t)
+
+    def torch_runner(form: torch.memory_format) -> Callable[[], Any]:
+        images = [torch_images(part, form) for part in x]
+        targets = [torch.tensor(part) for part in t]
+        convs = [torch.nn.Conv2d(1, 6, 5, padding=2), torch.nn.Conv2d(6, 16, 5)]
+        dense = [torch.nn.Linear(*shape) for shape in SHAPES[2:]]
+        with torch.no_grad():
+            for module, (w, b) in zip(convs, params, strict=False):
+                module.weight.copy_(torch_kernels(w, form))
+                module.bias.copy_(torch.tensor(b))  # pyright: ignore[reportOptionalMemberAccess]
+        tail = [module for linear in dense for module in (torch.nn.ReLU(), linear)][1:]
+        head = [m for conv in convs for m in (conv, torch.nn.ReLU(), torch.nn.MaxPool2d(2))]
+        network = torch.nn.Sequential(*head, torch.nn.Flatten(), *tail).to(memory_format=form)  # pyright: ignore
+        optimizer = torch.optim.SGD(network.parameters(), lr=RATE)
+
+        def run() -> None:
+            for image, target in zip(images, targets, strict=True):
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(network(image), target).backward()
+                optimizer.step()
+
+        return run
+
+    loop = f", {steps} steps in one lax.scan" if steps > 1 else ", one step"
+    return Case(
+        f"LeNet-5, batch {batch}{loop}",
+        wrap(lenet_loss),
+        wrap(autodiff(lenet_loss)),
+        wrap(natural_lenet_loss),
+        arguments,
+        torch_runner,
+    )
+
+
+CASES: tuple[Callable[[], Case], ...] = (
+    lambda: lenet(32),
+    lambda: lenet(128),
+    lambda: lenet(512),
+    lambda: lenet(128, STEPS),
+    lambda: layer(64, 32, 64, 64, 3),
+    lambda: layer(64, 16, 128, 128, 3),
+    lambda: layer(64, 8, 256, 256, 3),
+    lambda: layer(64, 32, 64, 128, 3, 2),
+    lambda: layer(64, 32, 64, 256, 1),
+    lambda: pool(64, 32, 64),
+)
+
+
+class Result(NamedTuple):
+    """A finished comparison, and how far off the results of a variant are, as a part of the largest entry of each."""
+
+    report: harness.Report
+    errors: Mapping[str, float]
+
+
+def measured(case: Case) -> Result:
+    exact = float64_results(case)
+    variants, errors = {}, {}
+    arguments = jax.tree.map(jnp.asarray, case.arguments)
+    for name, function in ((HAND, case.hand), (CONTROL, case.control), (NATURAL, case.natural)):
+        compiled = jax.jit(function).lower(*arguments).compile()
+        errors[name] = largest_error(compiled(*arguments), exact)
+        assert errors[name] < 1e-4, f"{case.title}: {name} is off by {errors[name]:.1e}"
+        variants[name] = harness.Variant(
+            lambda compiled=compiled: jax.block_until_ready(compiled(*arguments)), 1, compiled
+        )
+    for form, name in ((torch.contiguous_format, "PyTorch, NCHW"), (torch.channels_last, "PyTorch, channels_last")):
+        variants[name] = harness.Variant(case.torch(form))
+    report = harness.measure(variants, HAND, title=case.title, packages=("torch",), blocks=5, limit_s=LIMIT_S)
+    return Result(report, errors)
+
+
+LIMIT_S = 60.0
+"""Time for one case."""
+
+RECORDS = Path(__file__).parent / "results" / "convolution.json"
+
+
+def float64_results(case: Case) -> list[np.ndarray]:
+    with jax.enable_x64():
+        wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), case.arguments)
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(jax.jit(case.natural)(*wide))]
+
+
+def largest_error(results: Any, exact: list[np.ndarray]) -> float:
+    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(results)]
+    return max(float(np.abs(ours - true).max() / np.abs(true).max()) for ours, true in zip(leaves, exact, strict=True))
+
+
+def to_markdown(results: list[Result]) -> str:
+    """One table for all cases."""
+    machine = "; ".join(f"{key} {value}" for key, value in results[0].report.machine.items())
+    lines = [
+        "# Convolutions and LeNet-5 on a CPU",
+        "",
+        "Forward and backward, or steps of training. Medians over quiet blocks (quartiles in brackets). Ratio: time of "
+        f"the variant / time of `{HAND}`. Error: the largest of any entry of any result, as a part of the largest "
+        "entry of that result, against autodiff in float64.",
+        "",
+        machine,
+    ]
+    for report, errors in results:
+        lines += [
+            "",
+            f"## {report.title}",
+            "",
+            "| variant | time | ratio | quiet blocks | temporary memory | error |",
+            "| --- | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        for row, table_line in zip(
+            report.rows, harness.to_markdown(report).splitlines()[-len(report.rows) :], strict=True
+        ):
+            error = f"{errors[row.name]:.1e}" if row.name in errors else ""
+            lines.append(f"{table_line} {error} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    wanted = sys.argv[1:]
+    cases = [case for case in (make() for make in CASES) if not wanted or any(part in case.title for part in wanted)]
+    results = earlier()
+    for case in cases:
+        result = results[case.title] = measured(case)
+        print(harness.to_markdown(result.report), result.errors, flush=True)
+        write(list(results.values()))
+
+
+def earlier() -> dict[str, Result]:
+    """The results of earlier runs by their titles, so that a part can be measured again."""
+    if not RECORDS.exists():
+        return {}
+    results = {}
+    for record in json.loads(RECORDS.read_text()):
+        rows = tuple(harness.Row(**row) for row in record.pop("rows"))
+        errors = record.pop("errors")
+        results[record["title"]] = Result(harness.Report(**record, rows=rows), errors)
+    return results
+
+
+def write(results: list[Result]) -> None:
+    records = [{**harness.to_record(report), "errors": dict(errors)} for report, errors in results]
+    RECORDS.write_text(json.dumps(records, indent=2) + "\n")
+    RECORDS.with_suffix(".md").write_text(to_markdown(results))
+
+
+if __name__ == "__main__":
+    main()

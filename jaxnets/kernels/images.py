@@ -1,0 +1,89 @@
+"""What the kernels for images share: the check of their arguments, and the walk over a batch in tiles."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+"""Zeros (above, below), (left, right)."""
+
+NO_PADDING: Padding = ((0, 0), (0, 0))
+
+
+class Residuals(NamedTuple):
+    """What the way back of a convolution needs, the same for every kernel and for the plain operation."""
+
+    x: Float[Array, "batch height width channels"]
+    w: Float[Array, "kernel_height kernel_width channels filters"]
+    b: Float[Array, " filters"] | None
+
+
+def out_size(
+    what: str, x: Array, w: Array, b: Array | None, padding: Padding = NO_PADDING, stride: Pair = (1, 1)
+) -> Pair:
+    """How often the kernel fits along each axis.  ValueError, in the name of `what`, if the arguments do not fit."""
+    if x.ndim != 4 or w.ndim != 4:
+        raise ValueError(f"{what}: wanted images NHWC and kernels HWIO, got x {x.shape} and w {w.shape}")
+    if x.shape[3] != w.shape[2]:
+        raise ValueError(f"{what}: x has {x.shape[3]} channels, w expects {w.shape[2]} (x {x.shape}, w {w.shape})")
+    if x.dtype != w.dtype:
+        raise ValueError(f"{what}: x is {x.dtype}, w is {w.dtype}, wanted one dtype")
+    if b is not None and (b.shape, b.dtype) != (w.shape[3:], w.dtype):
+        raise ValueError(f"{what}: b is {b.dtype}{list(b.shape)}, wanted {w.dtype}{list(w.shape[3:])}")
+    if min(stride) < 1 or min(padding[0] + padding[1]) < 0:
+        raise ValueError(f"{what}: stride is {stride} and padding {padding}, wanted positive and no negative numbers")
+    places = [
+        (size + sum(pad) - kernel) // step + 1
+        for size, pad, kernel, step in zip(x.shape[1:3], padding, w.shape[:2], stride, strict=True)
+    ]
+    if min(places) < 1 or min(w.shape[:2]) < 1:
+        raise ValueError(
+            f"{what}: a kernel {w.shape[:2]} does not fit into an image {x.shape[1:3]} padded by {padding}"
+        )
+    return places[0], places[1]
+
+
+def with_bias(z: Float[Array, "n r s o"], b: Float[Array, " o"] | None) -> Float[Array, "n r s o"]:
+    """One bias a filter, if there is any."""
+    return z if b is None else z + b[None, None, None, :]
+
+
+def over_tiles(
+    step: Callable[..., tuple[Any, Any]], carry: Any, arrays: tuple[Array, ...], size: int
+) -> tuple[Any, Any]:
+    """`step(carry, *tiles) -> (carry, outputs)` on tiles of at most `size` examples, in a scan if there are several.
+
+    The temporaries of a small tile stay in the cache, and in pages that the process already has: on a CPU much of the
+    time of a large batch goes into page faults.  All tiles are of one size; zero examples fill up the last one, of
+    which `step` must make a zero contribution to the carry.
+    """
+    n = arrays[0].shape[0]
+    count = max(1, -(-n // size))
+    if count == 1:
+        return step(carry, *arrays)
+    each = -(-n // count)
+    missing = count * each - n
+
+    def split(a: Array) -> Array:
+        filled = jnp.pad(a, ((0, missing), *((0, 0),) * (a.ndim - 1))) if missing else a
+        return filled.reshape(count, each, *a.shape[1:])
+
+    # Inside a shard_map the carry differs from shard to shard as soon as something of the arrays is added to it.
+    varying = frozenset[str]().union(*(_varying(a) for a in arrays))
+    carry = jax.tree.map(lambda c: jax.lax.pcast(c, tuple(varying - _varying(c)), to="varying"), carry)
+    carry, outputs = jax.lax.scan(lambda c, tiles: step(c, *tiles), carry, tuple(map(split, arrays)))
+    return carry, jax.tree.map(lambda y: y.reshape(count * each, *y.shape[2:])[:n], outputs)
+
+
+def _varying(a: Array) -> frozenset[str]:
+    aval: Any = jax.typeof(a)
+    return aval.manual_axis_type.varying
+
+
+def accumulator(dtype: Any) -> Any:
+    """The dtype in which sums over many tiles are kept: at least float32."""
+    return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
