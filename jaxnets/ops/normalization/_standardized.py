@@ -1,0 +1,44 @@
+"""Numbers less their mean, over their standard deviation: what normalising by a batch and by a layer share."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Axes = tuple[int, ...]
+
+
+class Moments(NamedTuple):
+    """Mean and variance over some axes, which are kept with size 1."""
+
+    mean: Float[Array, "..."]
+    variance: Float[Array, "..."]
+
+
+def moments(x: Float[Array, "..."], axes: Axes) -> Moments:
+    """Mean and (biased) variance, in at least float32.
+
+    In two passes: the mean of squares less the square of the mean, in one, would cancel where the mean is large.
+    """
+    x = widened(x)
+    mean = x.mean(axes, keepdims=True)
+    return Moments(mean, jnp.square(x - mean).mean(axes, keepdims=True))
+
+
+def widened(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """In float32, if x is narrower: sums of many numbers with 8 or 11 binary digits want more of them."""
+    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
+
+
+def along_last(vector: Any, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """A vector with one entry for each of the last axis of x, in the shape to be broadcast over x."""
+    return widened(vector).reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+def check_features(what: str, x: Any, **vectors: Any) -> None:
+    """ValueError, in the name of `what`, unless x has examples and features, and each vector an entry a feature."""
+    if x.ndim < 2:
+        raise ValueError(f"{what}: wanted x (batch, ..., features), got {x.shape}")
+    for name, vector in vectors.items():
+        if vector.shape != x.shape[-1:]:
+            raise ValueError(f"{what}: {name} is {vector.shape}, x has {x.shape[-1]} features (x {x.shape})")
