@@ -170,6 +170,22 @@ def test_train_prints_a_line_for_each_epoch_and_the_accuracy(options):
     assert accuracy > 25
 
 
+@pytest.mark.parametrize(
+    ("network", "options"),
+    [
+        ("cnn", ("--train-size", 1000, "--learning-rate", 0.002, "--filters", 4, "--kernel", 9)),
+        ("lenet5", ("--train-size", 300, "--learning-rate", 0.005, "--batch-size", 10)),
+        ("lenet5", ("--train-size", 300, "--learning-rate", 0.005, "--variant", "1998", "--criterion", "mse")),
+    ],
+)
+def test_train_a_convolutional_network(network, options):
+    result = run("train", network, "--epochs", 2, *options)
+    assert result.exit_code == 0
+    assert "epoch 2/2" in result.output
+    accuracy = float(result.output.split("test accuracy ")[-1].split("%")[0])
+    assert accuracy > 25
+
+
 def test_training_stops_at_a_loss_that_is_not_finite():
     result = run(
         "train", "mlp", "--cost", "cross-entropy", "--activation", "relu", "--learning-rate", 1e19, "--epochs", 1
@@ -181,16 +197,19 @@ def test_training_stops_at_a_loss_that_is_not_finite():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--sizes", "784,10,x"), "wanted numbers such as"),
-        (("--sizes", "784"), "at least two"),
-        (("--sizes", "100,10"), "wanted 784 first"),
-        (("--train-size", "7000"), "mnist-small has 6000"),
-        (("--batch-size", "6001"), "there are 6000"),
-        (("--epochs", "0"), "--epochs"),
-        (("--optimizer", "sgdd"), "--optimizer"),
+        (("mlp", "--sizes", "784,10,x"), "wanted numbers such as"),
+        (("mlp", "--sizes", "784"), "at least two"),
+        (("mlp", "--sizes", "100,10"), "wanted 784 first"),
+        (("mlp", "--train-size", "7000"), "mnist-small has 6000"),
+        (("mlp", "--batch-size", "6001"), "there are 6000"),
+        (("mlp", "--epochs", "0"), "--epochs"),
+        (("mlp", "--optimizer", "sgdd"), "--optimizer"),
+        (("cnn", "--kernel", "4"), "wanted an odd number below 28"),
+        (("cnn", "--batch-size", "6001"), "there are 6000"),
+        (("lenet5", "--variant", "1989"), "--variant"),
     ],
 )
 def test_bad_options_are_bad_usage(options, message):
-    result = run("train", "mlp", *options)
+    result = run("train", *options)
     assert result.exit_code == 2
     assert message in " ".join(result.output.replace("│", " ").split())

@@ -15,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from jaxnets.catalog import DERIVATIONS
-from jaxnets.verify import Derivation, Level, Report, Verdict, derivation
+from jaxnets.cli.workers import reports
+from jaxnets.verify import Derivation, Level, Report, Verdict
 from jaxnets.verify.html import to_html
 
 console = Console()
@@ -47,22 +48,22 @@ def verify(
         if file is not None and not file.parent.is_dir():
             raise typer.BadParameter(f"{option}: there is no folder {file.parent}")
     started = time.perf_counter()
-    reports = _run(chosen, seed, Level.FULL if full else Level.QUICK)
+    found = _run(chosen, seed, Level.FULL if full else Level.QUICK)
     seconds = time.perf_counter() - started
-    console.print(_table(chosen, reports))
+    console.print(_table(chosen, found))
     if json_file is not None:
-        json_file.write_text(json.dumps(_record(chosen, reports, seed), indent=2) + "\n")
+        json_file.write_text(json.dumps(_record(chosen, found, seed), indent=2) + "\n")
     if html_file is not None:
-        html_file.write_text(to_html(reports), encoding="utf-8")
-    failed = [report for report in reports if not report.ok]
+        html_file.write_text(to_html(found), encoding="utf-8")
+    failed = [report for report in found if not report.ok]
     for report in failed:
         try:
             report.check()
         except AssertionError as error:
             console.print(f"\n{error}", markup=False, highlight=False)
-    worst = max((report.worst_error for report in reports), key=lambda error: (math.isnan(error), error))
+    worst = max((report.worst_error for report in found), key=lambda error: (math.isnan(error), error))
     console.print(
-        f"{len(reports) - len(failed)} of {len(reports)} derivations ok, worst error {worst:.1e}, {seconds:.0f} s"
+        f"{len(found) - len(failed)} of {len(found)} derivations ok, worst error {worst:.1e}, {seconds:.0f} s"
     )
     raise typer.Exit(1 if failed else 0)
 
@@ -122,21 +123,17 @@ def _derivations_in(value: Any) -> Iterable[Derivation]:
 
 def _run(chosen: list[Derivation], seed: int, level: Level) -> list[Report]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    reports = []
+    done: list[Report] = []
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("verifying", total=len(chosen))
-        for entry in chosen:
-            progress.update(task, description=entry.name)
-            reports.append(_report(entry, seed, level))
-            progress.advance(task)
-    return reports
-
-
-def _report(entry: Derivation, seed: int, level: Level) -> Report:
-    try:
-        return derivation(entry, seed, level=level)
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise typer.BadParameter(f"{entry.name} cannot be verified: {type(error).__name__}: {error}") from error
+        try:
+            for report in reports(chosen, seed, level):
+                done.append(report)
+                progress.update(task, advance=1, description=report.title)
+        except (ValueError, TypeError, NotImplementedError) as error:
+            name = chosen[len(done)].name
+            raise typer.BadParameter(f"{name} cannot be verified: {type(error).__name__}: {error}") from error
+    return done
 
 
 def _table(chosen: list[Derivation], reports: list[Report]) -> Table:

@@ -10,6 +10,9 @@ from .metrics import apply_in_batches as apply_in_batches
 from .metrics import mean_in_batches as mean_in_batches
 from .progress import epoch_progress as epoch_progress
 from .step import State as State
+from .step import Stateful as Stateful
 from .step import Step as Step
 from .step import gradient_step as gradient_step
 from .step import init_state as init_state
+from .step import init_stateful as init_stateful
+from .step import stateful_step as stateful_step

@@ -40,20 +40,64 @@ def gradient_step(loss: Callable[[Any, Any], Array], optimizer: optax.GradientTr
     before the update. The optimizer is given the parameters (weight decay needs them) and, if it takes extra
     arguments, `value`, `grad` and `value_fn` (line searches, L-BFGS, `reduce_on_plateau` need them).
     """
-    update = optax.with_extra_args_support(optimizer).update
 
     def step(state: State, batch: Any) -> tuple[State, Array]:
         value, grads = jax.value_and_grad(loss)(state.params, batch)
-        # Optax's own arithmetic mixes dtypes (a step count, a decay rate); the loss above keeps the caller's setting.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, opt_state = update(
-                grads,
-                state.opt_state,
-                state.params,
-                value=value,
-                grad=grads,
-                value_fn=lambda params: loss(params, batch),
-            )
-            return State(optax.apply_updates(state.params, updates), opt_state), value
+        params, opt_state = _moved(
+            optimizer, state.params, state.opt_state, value, grads, lambda params: loss(params, batch)
+        )
+        return State(params, opt_state), value
 
     return step
+
+
+class Stateful(NamedTuple):
+    """The parameters of a network, and what it carries from batch to batch besides (running statistics)."""
+
+    params: Any
+    carried: Any
+
+
+def init_stateful(params: Any, carried: Any, optimizer: optax.GradientTransformation, key: Array) -> State:
+    """Return the state in which training with `stateful_step(loss, optimizer)` starts."""
+    opt_state = init_state(params, optimizer).opt_state
+    return State(Stateful(params, carried), (opt_state, key))
+
+
+def stateful_step(
+    loss: Callable[[Any, Any, Any, Array], tuple[Array, Any]], optimizer: optax.GradientTransformation
+) -> Step:
+    """Return the step for a network that carries something from batch to batch, or draws random numbers.
+
+    As `gradient_step`, with `loss(params, carried, batch, key) -> (scalar, carried)`, whose key is another one in every
+    step; `State.params` is a `Stateful`.
+    """
+
+    def step(state: State, batch: Any) -> tuple[State, Array]:
+        (params, carried), (opt_state, key) = state
+        key, step_key = jax.random.split(key)
+        (value, moved), grads = jax.value_and_grad(loss, has_aux=True)(params, carried, batch, step_key)
+
+        def value_fn(params: Any) -> Array:
+            return loss(params, carried, batch, step_key)[0]
+
+        params, opt_state = _moved(optimizer, params, opt_state, value, grads, value_fn)
+        return State(Stateful(params, moved), (opt_state, key)), value
+
+    return step
+
+
+def _moved(
+    optimizer: optax.GradientTransformation,
+    params: Any,
+    opt_state: Any,
+    value: Array,
+    grads: Any,
+    value_fn: Callable[[Any], Array],
+) -> tuple[Any, Any]:
+    """The parameters and the optimizer's state after one update."""
+    update = optax.with_extra_args_support(optimizer).update
+    # Optax's own arithmetic mixes dtypes (a step count, a decay rate); the loss keeps the caller's setting.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, opt_state = update(grads, opt_state, params, value=value, grad=grads, value_fn=value_fn)
+        return optax.apply_updates(params, updates), opt_state

@@ -1,45 +1,36 @@
-"""`jaxnets train NETWORK`: train one of the library's networks on real data, with an epoch table."""
+"""`jaxnets train mlp`."""
 
 import enum
-from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
-import optax
 import typer
 from jax.nn.initializers import Initializer
-from rich.console import Console
 
-from jaxnets.cli.datasets import CLASSES, DataSet, load
+from jaxnets.cli.datasets import CLASSES, DataSet
+from jaxnets.cli.train.classifier import (
+    OPTIMIZERS,
+    BatchSize,
+    DataOption,
+    Epochs,
+    LearningRate,
+    Optimizer,
+    OptimizerOption,
+    Seed,
+    TrainSize,
+    run,
+    training_data,
+)
 from jaxnets.data import as_inputs, one_hot
 from jaxnets.kernels.mlp_sgd import sgd_step
 from jaxnets.nets import mlp
 from jaxnets.ops import activations, losses
 from jaxnets.rule import Rule
-from jaxnets.train import NonFiniteError, State, Step, accuracy, fit, gradient_step, init_state, mean_in_batches
-from jaxnets.train.progress import epoch_progress
-
-train = typer.Typer(help="Train a network.", no_args_is_help=True)
-console = Console()
+from jaxnets.train import State, Step, gradient_step, init_state
 
 KERNEL_STEPS = 20
 """Steps that the kernel runs in one call: enough to pay for turning the weights, few enough to stay in the cache."""
-
-
-@train.callback()
-def networks() -> None:
-    """Train a network on real data, on whatever device JAX finds."""
-
-
-class Optimizer(enum.Enum):
-    """Optimizers, with Optax's defaults but for the learning rate."""
-
-    SGD = "sgd"
-    MOMENTUM = "momentum"
-    ADAGRAD = "adagrad"
-    RMSPROP = "rmsprop"
-    ADAM = "adam"
 
 
 class Cost(enum.Enum):
@@ -67,13 +58,6 @@ class Weights(enum.Enum):
     HE = "he"
 
 
-OPTIMIZERS: dict[Optimizer, Callable[[float], optax.GradientTransformation]] = {
-    Optimizer.SGD: optax.sgd,
-    Optimizer.MOMENTUM: lambda rate: optax.sgd(rate, momentum=0.9),
-    Optimizer.ADAGRAD: optax.adagrad,
-    Optimizer.RMSPROP: optax.rmsprop,
-    Optimizer.ADAM: optax.adam,
-}
 OUTPUTS: dict[Cost, tuple[Rule[..., Any], Rule[..., Any]]] = {
     Cost.QUADRATIC: (activations.sigmoid, losses.quadratic),
     Cost.CROSS_ENTROPY: (activations.linear, losses.sigmoid_cross_entropy),  # the cost holds the sigmoid
@@ -92,26 +76,21 @@ WEIGHTS: dict[Weights, Initializer] = {
 }
 
 
-@train.command("mlp")
 def train_mlp(
-    data_set: Annotated[DataSet, typer.Option("--data", help="mnist-small is part of the package.")] = (
-        DataSet.MNIST_SMALL
-    ),
+    data_set: DataOption = DataSet.MNIST_SMALL,
     sizes: Annotated[str, typer.Option(help="Units per layer, the 784 pixels first and the 10 classes last.")] = (
         "784,30,10"
     ),
-    optimizer: Annotated[Optimizer, typer.Option(help="Update rule.")] = Optimizer.SGD,
-    learning_rate: Annotated[float, typer.Option(min=0.0, help="Step size.")] = 3.0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 10,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training set.")] = 30,
-    seed: Annotated[int, typer.Option(help="Seed of the parameters and of the shuffling.")] = 0,
+    optimizer: OptimizerOption = Optimizer.SGD,
+    learning_rate: LearningRate = 3.0,
+    batch_size: BatchSize = 10,
+    epochs: Epochs = 30,
+    seed: Seed = 0,
     cost: Annotated[Cost, typer.Option(help="Cost; cross-entropy is of ten sigmoid outputs.")] = Cost.QUADRATIC,
     activation: Annotated[Activation, typer.Option(help="Activation of the hidden layers.")] = Activation.SIGMOID,
     weights: Annotated[Weights, typer.Option(help="Start of the weights: scaled is N(0, 1/n_in).")] = Weights.SCALED,
     l2: Annotated[float, typer.Option(min=0.0, help="Weight decay λ: the loss gains λ/2 Σ w².")] = 0.0,
-    train_size: Annotated[
-        int | None, typer.Option(min=1, help="Use only the first examples of the training set.")
-    ] = None,
+    train_size: TrainSize = None,
 ) -> None:
     """Train a fully connected network to classify images; print an epoch table and the test accuracy.
 
@@ -119,53 +98,25 @@ def train_mlp(
     (the epoch and step are named), 2 if the command was wrong.
     """
     widths = _sizes(sizes)
-    loaded = load(data_set)
-    images, labels = as_inputs(loaded.train_images), loaded.train_labels
-    if train_size is not None:
-        if train_size > len(images):
-            raise typer.BadParameter(
-                f"--train-size is {train_size}, {data_set.value} has {len(images)} training images"
-            )
-        images, labels = images[:train_size], labels[:train_size]
-    if batch_size > len(images):
-        raise typer.BadParameter(f"--batch-size is {batch_size}, there are {len(images)} training images")
+    loaded = training_data(data_set, train_size, batch_size)
+    images = as_inputs(loaded.train_images)
     if (widths[0], widths[-1]) != (images.shape[1], CLASSES):
         raise typer.BadParameter(f"--sizes is {sizes}, wanted {images.shape[1]} first (the pixels) and {CLASSES} last")
-    test_images, test_labels = jnp.asarray(as_inputs(loaded.test_images)), jnp.asarray(loaded.test_labels)
-
     output, cost_rule = OUTPUTS[cost]
     network = (*(HIDDEN[activation],) * (len(widths) - 2), output)
     params_key, order_key = jax.random.split(jax.random.key(seed))
     params = mlp.init(params_key, widths, weights=WEIGHTS[weights])
-
-    def evaluate(params: mlp.Params) -> dict[str, jax.Array]:
-        def score(batch: tuple[jax.Array, jax.Array]) -> jax.Array:
-            return accuracy(mlp.apply(params, batch[0], activations=network), batch[1])
-
-        return {"test accuracy": mean_in_batches(score, (test_images, test_labels), batch_size=1000)}
-
     step, state, block = _step(optimizer, params, network, cost_rule, learning_rate, batch_size, l2, len(images))
-    console.print(f"{data_set.value}: {len(images)} training and {len(test_images)} test images, {jax.devices()[0]}")
-    try:
-        with epoch_progress(epochs) as on_epoch:
-            _, history = fit(
-                step,
-                state,
-                (images, one_hot(labels, CLASSES)),
-                key=order_key,
-                batch_size=block,
-                epochs=epochs,
-                evaluate=evaluate,
-                on_epoch=on_epoch,
-            )
-    except NonFiniteError as error:
-        console.print(f"stopped: {error}", markup=False, highlight=False)
-        raise typer.Exit(1) from None
-    scores = [epoch.metrics["test accuracy"] for epoch in history]
-    best = max(range(epochs), key=scores.__getitem__)
-    console.print(
-        f"test accuracy {scores[-1]:.2%}, best {scores[best]:.2%} after epoch {history[best].epoch}, "
-        f"{sum(epoch.seconds for epoch in history):.1f} s of training"
+    run(
+        step,
+        state,
+        (images, one_hot(loaded.train_labels, CLASSES)),
+        scores=partial(mlp.apply, activations=network),
+        test=(as_inputs(loaded.test_images), loaded.test_labels),
+        name=data_set.value,
+        key=order_key,
+        block=block,
+        epochs=epochs,
     )
 
 

@@ -1,0 +1,104 @@
+"""What the training of every classifier of images has in common: options, data, and the run with its report."""
+
+import enum
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import optax
+import typer
+from jaxtyping import Array
+from rich.console import Console
+
+from jaxnets.cli.datasets import DataSet, load
+from jaxnets.data import Dataset
+from jaxnets.train import NonFiniteError, State, Step, accuracy, fit, mean_in_batches
+from jaxnets.train.progress import epoch_progress
+
+console = Console()
+
+
+class Optimizer(enum.Enum):
+    """Optimizers, with Optax's defaults but for the learning rate."""
+
+    SGD = "sgd"
+    MOMENTUM = "momentum"
+    ADAGRAD = "adagrad"
+    RMSPROP = "rmsprop"
+    ADAM = "adam"
+
+
+OPTIMIZERS: dict[Optimizer, Callable[[float], optax.GradientTransformation]] = {
+    Optimizer.SGD: optax.sgd,
+    Optimizer.MOMENTUM: lambda rate: optax.sgd(rate, momentum=0.9),
+    Optimizer.ADAGRAD: optax.adagrad,
+    Optimizer.RMSPROP: optax.rmsprop,
+    Optimizer.ADAM: optax.adam,
+}
+
+DataOption = Annotated[DataSet, typer.Option("--data", help="mnist-small is part of the package.")]
+OptimizerOption = Annotated[Optimizer, typer.Option(help="Update rule.")]
+LearningRate = Annotated[float, typer.Option(min=0.0, help="Step size.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Examples per step.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training set.")]
+Seed = Annotated[int, typer.Option(help="Seed of the parameters and of the shuffling.")]
+TrainSize = Annotated[int | None, typer.Option(min=1, help="Use only the first examples of the training set.")]
+
+
+def training_data(data_set: DataSet, train_size: int | None, batch_size: int) -> Dataset:
+    """The data set with the first `train_size` training images; bad usage if there are too few for it or a batch."""
+    loaded = load(data_set)
+    if train_size is not None:
+        if train_size > len(loaded.train_images):
+            raise typer.BadParameter(
+                f"--train-size is {train_size}, {data_set.value} has {len(loaded.train_images)} training images"
+            )
+        loaded = loaded._replace(
+            train_images=loaded.train_images[:train_size], train_labels=loaded.train_labels[:train_size]
+        )
+    if batch_size > len(loaded.train_images):
+        raise typer.BadParameter(f"--batch-size is {batch_size}, there are {len(loaded.train_images)} training images")
+    return loaded
+
+
+def run(
+    step: Step,
+    state: State,
+    data: tuple[Any, Any],
+    *,
+    scores: Callable[[Any, Array], Array],
+    test: tuple[Any, Any],
+    name: str,
+    key: Array,
+    block: int,
+    epochs: int,
+) -> None:
+    """Train, with a line for each epoch, and print the test accuracy.
+
+    `scores(params, x)` are largest for the class that is recognised; `block` is how many examples a step takes.
+    Exit status 1 if the loss becomes infinite or not a number.
+    """
+    test_images, test_labels = jax.tree.map(jnp.asarray, test)
+
+    def evaluate(params: Any) -> dict[str, Array]:
+        def score(batch: tuple[Array, Array]) -> Array:
+            return accuracy(scores(params, batch[0]), batch[1])
+
+        return {"test accuracy": mean_in_batches(score, (test_images, test_labels), batch_size=1000)}
+
+    console.print(f"{name}: {len(data[0])} training and {len(test_images)} test images, {jax.devices()[0]}")
+    try:
+        with epoch_progress(epochs) as on_epoch:
+            _, history = fit(
+                step, state, data, key=key, batch_size=block, epochs=epochs, evaluate=evaluate, on_epoch=on_epoch
+            )
+    except NonFiniteError as error:
+        console.print(f"stopped: {error}", markup=False, highlight=False)
+        raise typer.Exit(1) from None
+    accuracies = [epoch.metrics["test accuracy"] for epoch in history]
+    best = max(range(epochs), key=accuracies.__getitem__)
+    console.print(
+        f"test accuracy {accuracies[-1]:.2%}, best {accuracies[best]:.2%} after epoch {history[best].epoch}, "
+        f"{sum(epoch.seconds for epoch in history):.1f} s of training"
+    )

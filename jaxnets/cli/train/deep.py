@@ -1,0 +1,174 @@
+"""`jaxnets train alexnet`, `inception` and `resnet`: deep networks at sizes for small images."""
+
+import enum
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import typer
+from jax.nn import initializers
+
+from jaxnets.cli.datasets import CLASSES, DataSet
+from jaxnets.cli.train.classifier import (
+    OPTIMIZERS,
+    BatchSize,
+    DataOption,
+    Epochs,
+    LearningRate,
+    Optimizer,
+    OptimizerOption,
+    Seed,
+    TrainSize,
+    run,
+    training_data,
+)
+from jaxnets.data import as_images
+from jaxnets.nets import alexnet, inception, resnet
+from jaxnets.ops.losses import softmax_cross_entropy_with_integer_labels
+from jaxnets.train import Stateful, init_stateful, stateful_step
+
+
+class ShortcutOption(enum.Enum):
+    """What leads past the layers of a block."""
+
+    IDENTITY = "identity"
+    PROJECTION = "projection"
+    NONE = "none"
+
+
+SHORTCUTS = {
+    ShortcutOption.IDENTITY: resnet.Shortcut.IDENTITY,
+    ShortcutOption.PROJECTION: resnet.Shortcut.PROJECTION,
+    ShortcutOption.NONE: resnet.Shortcut.NONE,
+}
+
+
+class Run(enum.Enum):
+    """Whether a network is being trained or asked."""
+
+    TRAINING = enum.auto()
+    EVALUATION = enum.auto()
+
+
+Logits = Callable[[Any, Any, jax.Array, jax.Array, Run], tuple[jax.Array, Any]]
+"""(params, carried, images, key, run) -> (logits, carried)"""
+
+
+def train_alexnet(
+    data_set: DataOption = DataSet.MNIST_SMALL,
+    width: Annotated[float, typer.Option(min=0.01, help="Of every layer, as a part of the paper's.")] = 0.125,
+    optimizer: OptimizerOption = Optimizer.ADAM,
+    learning_rate: LearningRate = 0.001,
+    batch_size: BatchSize = 32,
+    epochs: Epochs = 3,
+    seed: Seed = 0,
+    train_size: TrainSize = None,
+) -> None:
+    """Train AlexNet's eight layers, with a first kernel for small images, and dropout.
+
+    Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
+    """
+    architecture = alexnet.small_images(width)
+
+    def init(key: jax.Array, image: tuple[int, int, int]) -> tuple[alexnet.Params, None]:
+        he = initializers.he_normal()  # the paper's small weights need many epochs to leave the plateau
+        return alexnet.init(key, architecture, image, classes=CLASSES, weights=he), None
+
+    def logits(params: Any, carried: None, x: jax.Array, key: jax.Array, run: Run) -> tuple[jax.Array, None]:
+        dropout_key = key if run is Run.TRAINING else None
+        return alexnet.apply(params, x, architecture=architecture, dropout_key=dropout_key), None
+
+    _train(data_set, init, logits, optimizer, learning_rate, batch_size, epochs, seed, train_size)
+
+
+def train_inception(
+    data_set: DataOption = DataSet.MNIST_SMALL,
+    width: Annotated[int, typer.Option(min=4, help="Channels of a module's 1x1 branch in the first stage.")] = 8,
+    optimizer: OptimizerOption = Optimizer.ADAM,
+    learning_rate: LearningRate = 0.001,
+    batch_size: BatchSize = 32,
+    epochs: Epochs = 3,
+    seed: Seed = 0,
+    train_size: TrainSize = None,
+) -> None:
+    """Train two stages of two inception modules each, with dropout before the classifier.
+
+    Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
+    """
+    architecture = inception.small_images(width)
+
+    def init(key: jax.Array, image: tuple[int, int, int]) -> tuple[inception.Params, None]:
+        return inception.init(key, architecture, channels=image[2], classes=CLASSES), None
+
+    def logits(params: Any, carried: None, x: jax.Array, key: jax.Array, run: Run) -> tuple[jax.Array, None]:
+        dropout_key = key if run is Run.TRAINING else None
+        return inception.apply(params, x, architecture=architecture, dropout_key=dropout_key).final, None
+
+    _train(data_set, init, logits, optimizer, learning_rate, batch_size, epochs, seed, train_size)
+
+
+def train_resnet(
+    data_set: DataOption = DataSet.MNIST_SMALL,
+    depth: Annotated[int, typer.Option(min=8, help="6 n + 2: 8, 14, 20, 32, 44, 56, 110.")] = 8,
+    shortcut: Annotated[ShortcutOption, typer.Option(help="none is the plain network.")] = ShortcutOption.IDENTITY,
+    optimizer: OptimizerOption = Optimizer.MOMENTUM,
+    learning_rate: LearningRate = 0.05,
+    batch_size: BatchSize = 32,
+    epochs: Epochs = 3,
+    seed: Seed = 0,
+    train_size: TrainSize = None,
+) -> None:
+    """Train a residual network for small images, or the plain network of the same depth.
+
+    Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
+    """
+    if (depth - 2) % 6:
+        raise typer.BadParameter(f"--depth is {depth}, wanted 6 n + 2, such as 8, 20 or 56")
+    architecture = resnet.small_images(depth, SHORTCUTS[shortcut])
+
+    def init(key: jax.Array, image: tuple[int, int, int]) -> tuple[resnet.Params, resnet.NetworkStatistics]:
+        return resnet.init(key, architecture, channels=image[2], classes=CLASSES)
+
+    def logits(params: Any, carried: Any, x: jax.Array, key: jax.Array, run: Run) -> tuple[jax.Array, Any]:
+        return resnet.apply(params, carried, x, architecture=architecture, training=run is Run.TRAINING)
+
+    _train(data_set, init, logits, optimizer, learning_rate, batch_size, epochs, seed, train_size)
+
+
+def _train(
+    data_set: DataSet,
+    init: Callable[[jax.Array, tuple[int, int, int]], tuple[Any, Any]],
+    logits: Logits,
+    optimizer: Optimizer,
+    learning_rate: float,
+    batch_size: int,
+    epochs: int,
+    seed: int,
+    train_size: int | None,
+) -> None:
+    loaded = training_data(data_set, train_size, batch_size)
+    train_x, test_x = (jnp.asarray(as_images(images)) for images in (loaded.train_images, loaded.test_images))
+    params_key, order_key, step_key = jax.random.split(jax.random.key(seed), 3)
+    _, *image = train_x.shape
+    params, carried = init(params_key, (image[0], image[1], image[2]))
+    update = OPTIMIZERS[optimizer](learning_rate)
+
+    def loss(params: Any, carried: Any, batch: tuple[jax.Array, jax.Array], key: jax.Array) -> tuple[jax.Array, Any]:
+        found, moved = logits(params, carried, batch[0], key, Run.TRAINING)
+        return softmax_cross_entropy_with_integer_labels(found, batch[1]), moved
+
+    def scores(trained: Stateful, x: jax.Array) -> jax.Array:
+        return logits(*trained, x, step_key, Run.EVALUATION)[0]
+
+    run(
+        stateful_step(loss, update),
+        init_stateful(params, carried, update, step_key),
+        (train_x, jnp.asarray(loaded.train_labels, jnp.int32)),
+        scores=scores,
+        test=(test_x, loaded.test_labels),
+        name=data_set.value,
+        key=order_key,
+        block=batch_size,
+        epochs=epochs,
+    )
