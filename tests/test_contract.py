@@ -28,7 +28,16 @@ per_example = pytest.mark.parametrize(
 )
 """Of these, all but the kernel, which takes whole blocks of minibatches and gives a difference of parameters."""
 
-BATCH = {"mlp": 7, "neuron": 5}
+FIXED_SIZE = ("cnn", "lenet", "lenet1998")
+"""Networks whose layers want images of a certain size."""
+
+WINDOWED = (
+    *(*FIXED_SIZE, "convolution/conv2d/", "convolution/conv_transpose2d", "convolution/local2d"),
+    *("kernels/winograd", "pooling/"),
+)
+"""What has windows that do not fit into a single pixel."""
+
+BATCH = {"mlp": 7, "neuron": 5, "cnn": 7, "lenet": 2, "lenet1998": 2, "dropout": 5}
 """The batch size of a sample, where it is not simply the first axis of the first argument."""
 
 
@@ -37,7 +46,8 @@ def sample(entry, seed=0):
 
 
 def batch_size(entry):
-    return BATCH.get(entry.name.split("/")[0], jax.tree.leaves(sample(entry))[0].shape[0])
+    family = entry.name.split("/")[0]
+    return BATCH[family] if family in BATCH else jax.tree.leaves(sample(entry))[0].shape[0]
 
 
 def by_hand(entry):
@@ -136,7 +146,15 @@ def test_a_batch_of_one(entry):
     assert_same(by_hand(entry)(args, y_bar), true(entry)(args, y_bar))
 
 
-@per_example
+@pytest.mark.parametrize(
+    "entry",
+    [
+        e
+        for e in DERIVATIONS
+        if not e.name.startswith(("mlp/sgd_block", *WINDOWED)) and not e.name.endswith(("/prime", "/second"))
+    ],
+    ids=lambda entry: entry.name,
+)
 def test_all_axes_of_size_one(entry):
     def shrink(a):
         return a[(slice(0, 1),) * a.ndim] if is_inexact(a) else jnp.zeros((1,) * a.ndim, a.dtype)
@@ -149,13 +167,24 @@ def test_all_axes_of_size_one(entry):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
 
 
+OPERATIONS = ("losses", "convolution", "kernels", "pooling", "normalization", "residual", "embedding")
+"""Families whose entries are functions of their own, which speak for themselves."""
+
+
 def speaker(entry):
     """The name that an error message begins with: that of the function, or of the network that it belongs to."""
-    family, _, name = entry.name.partition("/")
-    return "sigmoid_cross_entropy" if name == "bernoulli_negative_elbo" else name if family == "losses" else family
+    family, *names = entry.name.split("/")
+    name = names[0] if family in OPERATIONS else family
+    return "sigmoid_cross_entropy" if name == "bernoulli_negative_elbo" else name
 
 
-FITS_ANY_SHAPE = ("activations", "losses/gan_generator", "losses/l2_penalty", "mlp/sgd_block")
+FITS_ANY_SHAPE = (
+    *("activations", "losses/gan_generator", "losses/l2_penalty", "mlp/sgd_block", "dropout"),
+    "normalization/local_response_norm",
+)
+
+LINES_WILL_DO = ("convolution/convolve2d", "embedding/embed")
+"""What takes any number of rows, but no vector in place of a matrix."""
 
 
 @pytest.mark.parametrize(
@@ -166,8 +195,12 @@ def test_bad_shapes_are_named(entry):
     args = sample(entry)
     if entry.name == "mlp":
         broken = (args[0], args[1][:, :-1])
-    elif entry.name.startswith("mlp/"):
+    elif entry.name.startswith("mlp/") or entry.name in FIXED_SIZE:
         broken = (args[0], (args[1][0][:, :-1], args[1][1]))
+    elif entry.name == "rbf":
+        broken = (args[0][:, :-1], args[1])
+    elif len(args) == 1 or entry.name in LINES_WILL_DO:
+        broken = (args[0][0], *args[1:])
     else:
         broken = (args[0][:-1, ...] if len(args) == 2 else args[0][..., :-1], *args[1:])
     with pytest.raises(ValueError, match=rf"^{speaker(entry)}: .*\d"):

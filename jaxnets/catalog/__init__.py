@@ -8,6 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxnets.catalog import block, samples
+from jaxnets.catalog.convolution import CONVOLUTION
+from jaxnets.catalog.convolution_kernels import CONVOLUTION_KERNELS
+from jaxnets.catalog.convolutional_networks import CONVOLUTIONAL_NETWORKS
+from jaxnets.catalog.pooling_and_normalization import DROPOUT, NORMALIZATION, POOLING
+from jaxnets.catalog.residual import EMBEDDING, RESIDUAL
 from jaxnets.catalog.samples import Sample, normal
 from jaxnets.nets import mlp, neuron
 from jaxnets.ops import activations, losses, steps
@@ -173,4 +178,12 @@ DERIVATIONS: tuple[Derivation, ...] = (
         ("MP1", "MP2", "MP3", "BP1", "BP2", "BP3", "BP4"),
         partial(mlp.gradient, **_DIGITS_NET),
     ),
+    *CONVOLUTION,
+    *CONVOLUTION_KERNELS,
+    *POOLING,
+    *NORMALIZATION,
+    *DROPOUT,
+    *RESIDUAL,
+    *EMBEDDING,
+    *CONVOLUTIONAL_NETWORKS,
 )
