@@ -32,12 +32,8 @@ def switches(key: Array) -> tuple[Any, ...]:
 
 
 def to_normalize(*shape: int) -> Sample:
-    """Features, scales and shifts.
-
-    The key is folded: a cotangent that were drawn by the same key would equal x, and its gradient be next to zero.
-    """
-    features = shape[-1:]
-    return lambda key: normal(shape, features, features)(jax.random.fold_in(key, 1))
+    """Features, scales and shifts."""
+    return normal(shape, shape[-1:], shape[-1:])
 
 
 def with_statistics(key: Array) -> tuple[Any, ...]:

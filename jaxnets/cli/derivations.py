@@ -149,7 +149,7 @@ def _table(chosen: list[Derivation], reports: list[Report]) -> Table:
 def _columns(*names: str) -> Table:
     table = Table(box=None, header_style="bold")
     for name in names:
-        table.add_column(name, no_wrap=name != "equations", overflow="fold")
+        table.add_column(name, no_wrap=name == "derivation", overflow="fold")
     return table
 
 

@@ -65,7 +65,7 @@ def test_pointwise():
     assert_exact(pointwise, plain, *integers(0, (3, 4, 5, 2), (1, 1, 2, 6), (6,)))
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(PAIR, PAIR, st.tuples(ZEROS, ZEROS), PAIR, st.integers(1, 3))
 def test_patches(kernel, stride, padding, more, batch):
     (height, width), (rows, columns) = kernel, more
@@ -74,7 +74,7 @@ def test_patches(kernel, stride, padding, more, batch):
         assert_exact(*(partial(f, stride=stride, padding=padding) for f in (patches, plain)), *args)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.tuples(st.integers(3, 10), st.integers(3, 10)), st.tuples(ZEROS, ZEROS), st.integers(1, 3))
 def test_winograd_of_any_size_and_padding(size, padding, batch):
     with jax.enable_x64():

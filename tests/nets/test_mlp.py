@@ -50,7 +50,7 @@ NETWORK = st.tuples(
 )
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(NETWORK, st.data())
 def test_any_depth_width_and_activation(network, data):
     sizes, n, seed = network

@@ -37,7 +37,7 @@ class AffineTest(chex.TestCase):
         np.testing.assert_allclose(b_bar, z_bar.sum(0), rtol=1e-6)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(SIZE, SIZE, SIZE)
 def test_any_shape(n, n_in, n_out):
     with jax.enable_x64():
@@ -48,7 +48,7 @@ ELEMENTWISE = st.sampled_from([activations.sigmoid, activations.tanh, activation
 PAIRED = st.sampled_from([losses.quadratic, losses.log_cosh, losses.sigmoid_cross_entropy, losses.gaussian_kl])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(ELEMENTWISE, PAIRED, st.lists(st.integers(1, 4), min_size=1, max_size=3))
 def test_activations_and_losses_of_any_rank(activation, loss, shape):
     with jax.enable_x64():

@@ -32,7 +32,7 @@ def assert_same_cotangents(f, *args):
     return z
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(WINDOW, PAIR, PAIR, st.integers(0, 4), st.integers(1, 3))
 def test_any_window(window, kernel, per_group, more, batch):
     groups, (channels, filters) = window["groups"], per_group

@@ -46,7 +46,7 @@ def assert_same_cotangents(f, true, *args):
     return y
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(pools(), st.integers(0, 2))
 def test_max_pool_is_that_of_lax_on_arrays_full_of_ties(pool, largest):
     size, options = pool
@@ -58,7 +58,7 @@ def test_max_pool_is_that_of_lax_on_arrays_full_of_ties(pool, largest):
         np.testing.assert_array_equal(max_pool_with_switches(x, **options)[0], y)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(pools())
 def test_switches_and_unpooling(pool):
     size, options = pool
@@ -79,7 +79,7 @@ def test_switches_and_unpooling(pool):
             assert x[n, down * r + i - above, right * s + j - left, c] == y[n, r, s, c]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(pools())
 def test_mean_pool_is_that_of_lax(pool):
     size, options = pool
@@ -93,7 +93,7 @@ def test_mean_pool_is_that_of_lax(pool):
         np.testing.assert_array_equal(pull_back(count * y_bar)[0], jax.vjp(true, x)[1](y_bar)[0])
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(PAIR, PAIR, st.integers(1, 3))
 def test_subsampling(window, windows, more):
     size = [k * number + min(more, k - 1) for k, number in zip(window, windows, strict=True)]
