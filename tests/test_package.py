@@ -24,6 +24,7 @@ def test_import_is_light():
     """No plotting, command line, data set, optimizer or checkpoint library comes with the networks and the verifier."""
     loaded = set(python("import sys, jaxnets; jaxnets.nets.mlp.apply, jaxnets.verify.rules; print(*sys.modules)"))
     assert {"jaxnets.nets.mlp", "jaxnets.verify.battery"} <= loaded
+    assert "jaxnets.nets.resnet" not in loaded
     heavy = {"optax", "flax", "orbax", "chex", "typer", "rich", "pooch", "matplotlib", "scipy.optimize"}
     assert not {name for name in loaded if name.split(".")[0] in heavy}
     assert "jaxnets.cli" not in loaded
@@ -33,6 +34,8 @@ def test_import_is_light():
 def test_an_unknown_module_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'jaxnets' has no attribute 'layers'"):
         jaxnets.layers  # noqa: B018
+    with pytest.raises(AttributeError, match=r"module 'jaxnets.nets' has no attribute 'perceptron'"):
+        jaxnets.nets.perceptron  # noqa: B018
 
 
 def test_the_example_of_the_readme_prints_what_it_says(tmp_path):

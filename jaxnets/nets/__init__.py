@@ -1,9 +1,27 @@
 """Networks: one family a file, built of the operations, each with its backpropagation."""
 
-from jaxnets.nets import cnn as cnn
-from jaxnets.nets import lenet as lenet
-from jaxnets.nets import lenet1998 as lenet1998
-from jaxnets.nets import mlp as mlp
-from jaxnets.nets import neuron as neuron
-from jaxnets.nets import rbf as rbf
-from jaxnets.nets import signal_flow as signal_flow
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxnets.nets import alexnet as alexnet
+    from jaxnets.nets import cnn as cnn
+    from jaxnets.nets import deconvnet as deconvnet
+    from jaxnets.nets import inception as inception
+    from jaxnets.nets import lenet as lenet
+    from jaxnets.nets import lenet1998 as lenet1998
+    from jaxnets.nets import mlp as mlp
+    from jaxnets.nets import neuron as neuron
+    from jaxnets.nets import rbf as rbf
+    from jaxnets.nets import resnet as resnet
+    from jaxnets.nets import signal_flow as signal_flow
+    from jaxnets.nets import textcnn as textcnn
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a network when it is first used: there are many, and most programs need one."""
+    if name not in {module.name for module in pkgutil.iter_modules(__path__)}:
+        raise AttributeError(f"module 'jaxnets.nets' has no attribute {name!r}")
+    return importlib.import_module(f"jaxnets.nets.{name}")
