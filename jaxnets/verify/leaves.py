@@ -25,11 +25,17 @@ def is_inexact(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
-def random_cotangent(key: jax.Array, leaf: Any) -> Any:
-    """Dense random numbers of a leaf's shape and dtype (all-ones would hide errors); no derivative for the others."""
+def random_cotangent(generator: np.random.Generator, leaf: Any) -> Any:
+    """Dense random numbers of a leaf's shape and dtype (all-ones would hide errors); no derivative for the others.
+
+    NumPy draws them: JAX would compile a program for each shape, which takes longer than most checks.
+    """
     if not is_inexact(leaf):
         return np.zeros(leaf.shape, jax.dtypes.float0)
-    return jax.random.normal(key, leaf.shape, leaf.dtype)
+    numbers = generator.normal(size=leaf.shape)
+    if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+        numbers = numbers + 1j * generator.normal(size=leaf.shape)
+    return jnp.asarray(numbers, leaf.dtype)
 
 
 def one_hots(cotangents: list[Any]) -> Iterator[tuple[int, tuple[int, ...], list[Any]]]:
