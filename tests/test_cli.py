@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from jaxnets.catalog import DERIVATIONS
-from jaxnets.cli import app
-from jaxnets.verify import BATTERY
+from jaxnets.cli import app, workers
+from jaxnets.verify import BATTERY, Level
 
 RIGHT = """
 import jax
@@ -213,3 +213,13 @@ def test_bad_options_are_bad_usage(options, message):
     result = run("train", *options)
     assert result.exit_code == 2
     assert message in " ".join(result.output.replace("│", " ").split())
+
+
+def test_many_derivations_are_verified_in_order_by_several_processes(monkeypatch):
+    monkeypatch.setattr(workers.os, "cpu_count", lambda: 2)
+    chosen = [entry for entry in DERIVATIONS if entry.name.startswith("activations/") and "relu" in entry.name]
+    chosen += [entry for entry in DERIVATIONS if entry.name.startswith("activations/linear")]
+    assert len(chosen) > workers.EACH
+    found = list(workers.reports(chosen, 0, Level.QUICK))
+    assert [report.title for report in found] == [entry.name for entry in chosen]
+    assert all(report.ok for report in found)

@@ -5,12 +5,10 @@ from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from jaxnets import data as sets
-
-console = Console()
+from jaxnets.cli.console import console
 
 
 class DataSet(enum.Enum):

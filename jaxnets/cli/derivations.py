@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from jaxnets.catalog import DERIVATIONS
+from jaxnets.cli.console import console
 from jaxnets.cli.workers import reports
 from jaxnets.verify import Derivation, Level, Report, Verdict
 from jaxnets.verify.html import to_html
-
-console = Console()
 
 
 def verify(

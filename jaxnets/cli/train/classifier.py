@@ -9,14 +9,12 @@ import jax.numpy as jnp
 import optax
 import typer
 from jaxtyping import Array
-from rich.console import Console
 
+from jaxnets.cli.console import console
 from jaxnets.cli.datasets import DataSet, load
 from jaxnets.data import Dataset
 from jaxnets.train import NonFiniteError, State, Step, accuracy, fit, mean_in_batches
 from jaxnets.train.progress import epoch_progress
-
-console = Console()
 
 
 class Optimizer(enum.Enum):
