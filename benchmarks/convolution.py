@@ -1,4 +1,4 @@
-"""Convolutional layers and LeNet-5 on a CPU: the kernels against JAX's autodiff of XLA's convolution, and PyTorch.
+"""Convolutional layers and networks on a CPU: the kernels against JAX's autodiff of XLA's convolution, and PyTorch.
 
 Every variant gets the same arrays and gives the same results: before anything is timed, its gradients are compared with
 those of autodiff in float64.  The control is autodiff of the same kernels, which tells what the hand-derived way back
@@ -15,14 +15,16 @@ from typing import Any, NamedTuple
 import harness
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import torch
 from jax import lax
 
+from jaxnets.nets import alexnet, inception, resnet
 from jaxnets.ops.activations import relu
 from jaxnets.ops.affine import affine
 from jaxnets.ops.convolution import conv2d, conv_relu_pool
-from jaxnets.ops.losses import softmax_cross_entropy
+from jaxnets.ops.losses import softmax_cross_entropy, softmax_cross_entropy_with_integer_labels
 from jaxnets.ops.pooling import max_pool
 from jaxnets.rule import autodiff
 
@@ -211,6 +213,85 @@ def lenet(batch: int, steps: int = 1) -> Case:
     )
 
 
+def network(title: str, batch: int, params: Any, ours: Callable[..., jax.Array], described: Callable[..., Any]) -> Case:
+    """A step of training of a whole network on images of Fashion-MNIST's size.
+
+    `ours(params, x)` are the logits by jaxnets, `described(operations, params, x)` those of its description.
+    """
+    random = np.random.default_rng(0)
+    x = random.uniform(size=(batch, 28, 28, 1)).astype(np.float32)
+    t = random.integers(0, 10, batch).astype(np.int32)
+    operations = networks.xla()
+
+    def loss(params: Any, x: jax.Array, t: jax.Array) -> jax.Array:
+        return softmax_cross_entropy_with_integer_labels(ours(params, x), t)
+
+    def natural_loss(params: Any, x: jax.Array, t: jax.Array) -> jax.Array:
+        scores = jax.nn.log_softmax(described(operations, params, x))
+        return -jnp.take_along_axis(scores, t[:, None], 1).mean()
+
+    def torch_runner(form: torch.memory_format) -> Callable[[], Any]:
+        images, labels, library = torch_images(x, form), torch.tensor(t).long(), networks.pytorch()
+        weights = networks.torch_parameters(params, form)
+        optimizer = torch.optim.SGD(jax.tree.leaves(weights), lr=RATE)
+
+        def run() -> float:
+            optimizer.zero_grad()
+            value = torch.nn.functional.cross_entropy(described(library, weights, images), labels)
+            value.backward()
+            optimizer.step()
+            return float(value)
+
+        first, wanted = run(), float(natural_loss(params, jnp.asarray(x), jnp.asarray(t)))
+        assert abs(first - wanted) < 1e-3 * wanted, f"{title}: PyTorch's loss is {first}, JAX's {wanted}"
+        return run
+
+    return Case(
+        f"{title}, batch {batch}, one step",
+        training_step(loss),
+        training_step(autodiff(loss)),
+        training_step(natural_loss),
+        (jax.tree.map(np.asarray, params), x, t),
+        torch_runner,
+    )
+
+
+def small_alexnet() -> Case:
+    architecture = alexnet.small_images(0.25)
+    params = alexnet.init(jax.random.key(0), architecture, (28, 28, 1), classes=10, weights=resnet.HE)
+    return network(
+        "AlexNet at a quarter of its width",
+        64,
+        params,
+        lambda params, x: alexnet.apply(params, x, architecture=architecture),
+        lambda ops, params, x: networks.alexnet_logits(ops, params, x, architecture),
+    )
+
+
+def resnet20() -> Case:
+    architecture = resnet.small_images(20)
+    params, statistics = resnet.init(jax.random.key(0), architecture, channels=1)
+    return network(
+        "ResNet-20",
+        64,
+        params,
+        lambda params, x: resnet.apply(params, statistics, x, architecture=architecture, training=True)[0],
+        lambda ops, params, x: networks.resnet_logits(ops, params, x, architecture),
+    )
+
+
+def four_inception_modules() -> Case:
+    architecture = inception.small_images(16)
+    params = inception.init(jax.random.key(0), architecture, channels=1, classes=10)
+    return network(
+        "Four inception modules",
+        64,
+        params,
+        lambda params, x: inception.apply(params, x, architecture=architecture).final,
+        lambda ops, params, x: networks.inception_logits(ops, params, x, architecture),
+    )
+
+
 CASES: tuple[Callable[[], Case], ...] = (
     lambda: lenet(32),
     lambda: lenet(128),
@@ -222,6 +303,9 @@ CASES: tuple[Callable[[], Case], ...] = (
     lambda: layer(64, 32, 64, 128, 3, 2),
     lambda: layer(64, 32, 64, 256, 1),
     lambda: pool(64, 32, 64),
+    small_alexnet,
+    resnet20,
+    four_inception_modules,
 )
 
 
@@ -270,7 +354,7 @@ def to_markdown(results: list[Result]) -> str:
     """One table for all cases."""
     machine = "; ".join(f"{key} {value}" for key, value in results[0].report.machine.items())
     lines = [
-        "# Convolutions and LeNet-5 on a CPU",
+        "# Convolutional layers and networks on a CPU",
         "",
         "Forward and backward, or steps of training. Medians over quiet blocks (quartiles in brackets). Ratio: time of "
         f"the variant / time of `{HAND}`. Error: the largest of any entry of any result, as a part of the largest "

@@ -1,5 +1,7 @@
 """Every test runs with silent promotions forbidden; `x64` gives the float64 that derivations are checked in."""
 
+import os
+
 import jax
 import jaxtyping
 import pytest
@@ -8,6 +10,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Nearly all the time of the tests is XLA compiling small programs that run once.
 jax.config.update("jax_disable_most_optimizations", True)
+# XLA reads its flags when it is first used.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,13 @@ from jaxnets.train import NonFiniteError, State, Step, accuracy, fit, mean_in_ba
 from jaxnets.train.progress import epoch_progress
 
 
+class Schedule(enum.Enum):
+    """How the step size goes on."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+
+
 class Optimizer(enum.Enum):
     """Optimizers, with Optax's defaults but for the learning rate."""
 
@@ -27,7 +34,7 @@ class Optimizer(enum.Enum):
     ADAM = "adam"
 
 
-OPTIMIZERS: dict[Optimizer, Callable[[float], optax.GradientTransformation]] = {
+OPTIMIZERS: dict[Optimizer, Callable[[float | optax.Schedule], optax.GradientTransformation]] = {
     Optimizer.SGD: optax.sgd,
     Optimizer.MOMENTUM: lambda rate: optax.sgd(rate, momentum=0.9),
     Optimizer.ADAGRAD: optax.adagrad,
@@ -38,10 +45,29 @@ OPTIMIZERS: dict[Optimizer, Callable[[float], optax.GradientTransformation]] = {
 DataOption = Annotated[DataSet, typer.Option("--data", help="mnist-small is part of the package.")]
 OptimizerOption = Annotated[Optimizer, typer.Option(help="Update rule.")]
 LearningRate = Annotated[float, typer.Option(min=0.0, help="Step size.")]
+ScheduleOption = Annotated[Schedule, typer.Option(help="Of the step size; cosine is down at 0 after the last epoch.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Examples per step.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training set.")]
 Seed = Annotated[int, typer.Option(help="Seed of the parameters and of the shuffling.")]
 TrainSize = Annotated[int | None, typer.Option(min=1, help="Use only the first examples of the training set.")]
+
+
+class Plan(NamedTuple):
+    """How to train, as the options say."""
+
+    optimizer: Optimizer
+    learning_rate: float
+    schedule: Schedule
+    batch_size: int
+    epochs: int
+    seed: int
+
+    def update(self, examples: int) -> optax.GradientTransformation:
+        """The update rule, for so many examples in an epoch."""
+        rate: float | optax.Schedule = self.learning_rate
+        if self.schedule is Schedule.COSINE:
+            rate = optax.cosine_decay_schedule(rate, self.epochs * (examples // self.batch_size))
+        return OPTIMIZERS[self.optimizer](rate)
 
 
 def training_data(data_set: DataSet, train_size: int | None, batch_size: int) -> Dataset:

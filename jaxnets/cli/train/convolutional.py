@@ -11,13 +11,15 @@ import typer
 
 from jaxnets.cli.datasets import CLASSES, DataSet
 from jaxnets.cli.train.classifier import (
-    OPTIMIZERS,
     BatchSize,
     DataOption,
     Epochs,
     LearningRate,
     Optimizer,
     OptimizerOption,
+    Plan,
+    Schedule,
+    ScheduleOption,
     Seed,
     TrainSize,
     run,
@@ -53,6 +55,7 @@ def train_cnn(
     kernel: Annotated[int, typer.Option(min=1, help="Height and width of a filter; odd, for even maps.")] = 5,
     optimizer: OptimizerOption = Optimizer.ADAM,
     learning_rate: LearningRate = 0.001,
+    schedule: ScheduleOption = Schedule.CONSTANT,
     batch_size: BatchSize = 10,
     epochs: Epochs = 10,
     seed: Seed = 0,
@@ -67,9 +70,12 @@ def train_cnn(
     height, width = loaded.train_images.shape[1:]
     if kernel >= min(height, width) or (height - kernel) % 2 == 0 or (width - kernel) % 2 == 0:
         raise typer.BadParameter(f"--kernel is {kernel}, wanted an odd number below {min(height, width)}")
-    params_key, order_key = jax.random.split(jax.random.key(seed))
-    params = cnn.init(params_key, image=(height, width, 1), filters=filters, kernel=kernel, outputs=CLASSES)
-    _train(loaded, data_set, params, cnn.loss, cnn.apply, optimizer, learning_rate, order_key, batch_size, epochs)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+
+    def init(key: jax.Array) -> cnn.Params:
+        return cnn.init(key, image=(height, width, 1), filters=filters, kernel=kernel, outputs=CLASSES)
+
+    _train(loaded, data_set, plan, init, cnn.loss, cnn.apply)
 
 
 def train_lenet5(
@@ -78,6 +84,7 @@ def train_lenet5(
     criterion: Annotated[Criterion, typer.Option(help="Cost of the variant 1998.")] = Criterion.MAP,
     optimizer: OptimizerOption = Optimizer.ADAM,
     learning_rate: LearningRate = 0.001,
+    schedule: ScheduleOption = Schedule.COSINE,
     batch_size: BatchSize = 20,
     epochs: Epochs = 8,
     seed: Seed = 0,
@@ -88,14 +95,13 @@ def train_lenet5(
     Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
     """
     loaded = training_data(data_set, train_size, batch_size)
-    params_key, order_key = jax.random.split(jax.random.key(seed))
-    rest = optimizer, learning_rate, order_key, batch_size, epochs
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
     match variant:
         case Variant.MODERN:
-            _train(loaded, data_set, lenet.init(params_key), lenet.loss, lenet.apply, *rest)
+            _train(loaded, data_set, plan, lenet.init, lenet.loss, lenet.apply)
         case Variant.PAPER:
             loss = partial(lenet1998.loss, cost=CRITERIA[criterion])
-            _train(loaded, data_set, lenet1998.init(params_key), loss, _nearness, *rest, prepare=lenet1998.as_input)
+            _train(loaded, data_set, plan, lenet1998.init, loss, _nearness, prepare=lenet1998.as_input)
 
 
 def _nearness(params: lenet1998.Params, x: jax.Array) -> jax.Array:
@@ -105,19 +111,17 @@ def _nearness(params: lenet1998.Params, x: jax.Array) -> jax.Array:
 def _train(
     loaded: Dataset,
     data_set: DataSet,
-    params: Any,
+    plan: Plan,
+    init: Callable[[jax.Array], Any],
     loss: Callable[[Any, Any], jax.Array],
     scores: Callable[[Any, jax.Array], jax.Array],
-    optimizer: Optimizer,
-    learning_rate: float,
-    key: jax.Array,
-    batch_size: int,
-    epochs: int,
     *,
     prepare: Callable[[jax.Array], jax.Array] = jnp.asarray,
 ) -> None:
-    update = OPTIMIZERS[optimizer](learning_rate)
+    params_key, order_key = jax.random.split(jax.random.key(plan.seed))
+    params = init(params_key)
     train_x, test_x = (prepare(jnp.asarray(as_images(images))) for images in (loaded.train_images, loaded.test_images))
+    update = plan.update(len(train_x))
     run(
         gradient_step(loss, update),
         init_state(params, update),
@@ -125,7 +129,7 @@ def _train(
         scores=scores,
         test=(test_x, loaded.test_labels),
         name=data_set.value,
-        key=key,
-        block=batch_size,
-        epochs=epochs,
+        key=order_key,
+        block=plan.batch_size,
+        epochs=plan.epochs,
     )

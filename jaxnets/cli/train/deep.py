@@ -11,13 +11,15 @@ from jax.nn import initializers
 
 from jaxnets.cli.datasets import CLASSES, DataSet
 from jaxnets.cli.train.classifier import (
-    OPTIMIZERS,
     BatchSize,
     DataOption,
     Epochs,
     LearningRate,
     Optimizer,
     OptimizerOption,
+    Plan,
+    Schedule,
+    ScheduleOption,
     Seed,
     TrainSize,
     run,
@@ -60,6 +62,7 @@ def train_alexnet(
     width: Annotated[float, typer.Option(min=0.01, help="Of every layer, as a part of the paper's.")] = 0.125,
     optimizer: OptimizerOption = Optimizer.ADAM,
     learning_rate: LearningRate = 0.001,
+    schedule: ScheduleOption = Schedule.COSINE,
     batch_size: BatchSize = 32,
     epochs: Epochs = 3,
     seed: Seed = 0,
@@ -79,7 +82,8 @@ def train_alexnet(
         dropout_key = key if run is Run.TRAINING else None
         return alexnet.apply(params, x, architecture=architecture, dropout_key=dropout_key), None
 
-    _train(data_set, init, logits, optimizer, learning_rate, batch_size, epochs, seed, train_size)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    _train(data_set, train_size, plan, init, logits)
 
 
 def train_inception(
@@ -87,6 +91,7 @@ def train_inception(
     width: Annotated[int, typer.Option(min=4, help="Channels of a module's 1x1 branch in the first stage.")] = 8,
     optimizer: OptimizerOption = Optimizer.ADAM,
     learning_rate: LearningRate = 0.001,
+    schedule: ScheduleOption = Schedule.COSINE,
     batch_size: BatchSize = 32,
     epochs: Epochs = 3,
     seed: Seed = 0,
@@ -105,7 +110,8 @@ def train_inception(
         dropout_key = key if run is Run.TRAINING else None
         return inception.apply(params, x, architecture=architecture, dropout_key=dropout_key).final, None
 
-    _train(data_set, init, logits, optimizer, learning_rate, batch_size, epochs, seed, train_size)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    _train(data_set, train_size, plan, init, logits)
 
 
 def train_resnet(
@@ -114,6 +120,7 @@ def train_resnet(
     shortcut: Annotated[ShortcutOption, typer.Option(help="none is the plain network.")] = ShortcutOption.IDENTITY,
     optimizer: OptimizerOption = Optimizer.MOMENTUM,
     learning_rate: LearningRate = 0.05,
+    schedule: ScheduleOption = Schedule.COSINE,
     batch_size: BatchSize = 32,
     epochs: Epochs = 3,
     seed: Seed = 0,
@@ -133,26 +140,23 @@ def train_resnet(
     def logits(params: Any, carried: Any, x: jax.Array, key: jax.Array, run: Run) -> tuple[jax.Array, Any]:
         return resnet.apply(params, carried, x, architecture=architecture, training=run is Run.TRAINING)
 
-    _train(data_set, init, logits, optimizer, learning_rate, batch_size, epochs, seed, train_size)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    _train(data_set, train_size, plan, init, logits)
 
 
 def _train(
     data_set: DataSet,
+    train_size: int | None,
+    plan: Plan,
     init: Callable[[jax.Array, tuple[int, int, int]], tuple[Any, Any]],
     logits: Logits,
-    optimizer: Optimizer,
-    learning_rate: float,
-    batch_size: int,
-    epochs: int,
-    seed: int,
-    train_size: int | None,
 ) -> None:
-    loaded = training_data(data_set, train_size, batch_size)
+    loaded = training_data(data_set, train_size, plan.batch_size)
     train_x, test_x = (jnp.asarray(as_images(images)) for images in (loaded.train_images, loaded.test_images))
-    params_key, order_key, step_key = jax.random.split(jax.random.key(seed), 3)
+    params_key, order_key, step_key = jax.random.split(jax.random.key(plan.seed), 3)
     _, *image = train_x.shape
     params, carried = init(params_key, (image[0], image[1], image[2]))
-    update = OPTIMIZERS[optimizer](learning_rate)
+    update = plan.update(len(train_x))
 
     def loss(params: Any, carried: Any, batch: tuple[jax.Array, jax.Array], key: jax.Array) -> tuple[jax.Array, Any]:
         found, moved = logits(params, carried, batch[0], key, Run.TRAINING)
@@ -169,6 +173,6 @@ def _train(
         test=(test_x, loaded.test_labels),
         name=data_set.value,
         key=order_key,
-        block=batch_size,
-        epochs=epochs,
+        block=plan.batch_size,
+        epochs=plan.epochs,
     )
