@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int8
 
-from jaxnets.kernels.images import NO_PADDING, Padding, Pair, accumulator, out_size, over_tiles
+from jaxnets.kernels.images import NO_PADDING, Padding, Pair, accumulator, out_size, over_tiles, overlapped
 from jaxnets.rule import rule
 
 _EXAMPLES = 128
@@ -159,31 +159,11 @@ def _patches(x: Float[Array, "n h w c"], kernel: Pair, padding: Padding, out: Pa
 
 
 def _overlapped(spread: Float[Array, "i j c r s n"], size: Pair, padding: Padding) -> Float[Array, "n h w c"]:
-    """(CK15), along the columns and then along the rows."""
+    """Of Tᵀ d, what (CK15) sums, along the columns and then along the rows."""
     (above, _), (left, _) = padding
-    narrow = _overlapped_along(spread, entry=1, place=4, start=left, length=size[1])
+    narrow = overlapped(spread, entry=1, place=4, step=2, start=left, length=size[1])
     narrow = lax.optimization_barrier(narrow)
-    return _overlapped_along(narrow, entry=0, place=2, start=above, length=size[0]).transpose(3, 1, 2, 0)
-
-
-def _overlapped_along(a: Array, *, entry: int, place: int, start: int, length: int) -> Array:
-    """The sum over entries φ + 2m, whose axis goes, moved by m blocks of two; and from `start` on, `length` of it."""
-    entries, places = a.shape[entry], a.shape[place]
-    axis = place - 1
-    blocks = max(places + (entries - 1) // 2, -(-(start + length) // 2))
-    phases = []
-    for phi in range(2):
-        total = None
-        for m, i in enumerate(range(phi, entries, 2)):
-            margins = [(0, 0, 0)] * (a.ndim - 1)
-            margins[axis] = (m, blocks - places - m, 0)
-            moved = lax.pad(lax.index_in_dim(a, i, entry, keepdims=False), jnp.zeros((), a.dtype), margins)
-            total = moved if total is None else total + moved  # (CK15)
-        phases.append(total)
-    whole = jnp.stack(phases, axis + 1)
-    shape = whole.shape
-    flat = whole.reshape(*shape[:axis], 2 * blocks, *shape[axis + 2 :])
-    return lax.slice_in_dim(flat, start, start + length, axis=axis)
+    return overlapped(narrow, entry=0, place=2, step=2, start=above, length=size[0]).transpose(3, 1, 2, 0)  # (CK15)
 
 
 def _examples_last(a: Array) -> Array:

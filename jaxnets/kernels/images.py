@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 Pair = tuple[int, int]
@@ -52,6 +53,11 @@ def with_bias(z: Float[Array, "n r s o"], b: Float[Array, " o"] | None) -> Float
     return z if b is None else z + b[None, None, None, :]
 
 
+def bias_cotangent(z_bar: Float[Array, "n r s o"], b: Float[Array, " o"] | None) -> Float[Array, " o"] | None:
+    """The adjoint of `with_bias`, in the dtype of sums over many tiles; None where there is no bias."""
+    return None if b is None else z_bar.sum((0, 1, 2), dtype=accumulator(z_bar.dtype))
+
+
 def over_tiles(
     step: Callable[..., tuple[Any, Any]], carry: Any, arrays: tuple[Array, ...], size: int
 ) -> tuple[Any, Any]:
@@ -74,14 +80,50 @@ def over_tiles(
 
     # Inside a shard_map the carry differs from shard to shard as soon as something of the arrays is added to it.
     varying = frozenset[str]().union(*(_varying(a) for a in arrays))
-    carry = jax.tree.map(lambda c: jax.lax.pcast(c, tuple(varying - _varying(c)), to="varying"), carry)
-    carry, outputs = jax.lax.scan(lambda c, tiles: step(c, *tiles), carry, tuple(map(split, arrays)))
+    carry = jax.tree.map(lambda c: lax.pcast(c, tuple(varying - _varying(c)), to="varying"), carry)
+    carry, outputs = lax.scan(lambda c, tiles: step(c, *tiles), carry, tuple(map(split, arrays)))
     return carry, jax.tree.map(lambda y: y.reshape(count * each, *y.shape[2:])[:n], outputs)
 
 
 def _varying(a: Array) -> frozenset[str]:
     aval: Any = jax.typeof(a)
     return aval.manual_axis_type.varying
+
+
+def overlapped(a: Array, *, entry: int, place: int, step: int, start: int, length: int) -> Array:
+    """The adjoint of reading patches along one axis: what each pixel gets from all patches that hold it.
+
+    The patch at place r holds the pixels step·r + i.  So pixel step·u + φ, with 0 ≤ φ < step, gets entry φ + step·m of
+    the patch at place u - m, for every m.
+
+    Args:
+      a: cotangents of patches.
+      entry: the axis of i, which goes.
+      place: the axis of r, which becomes that of the pixels.
+      step: the distance of the patches.
+      start: the pixels before this one, which are of a padding, are left out.
+      length: how many pixels there are from there on.
+    """
+    entries, places = a.shape[entry], a.shape[place]
+    axis = place - (entry < place)
+    blocks = max(places + (entries - 1) // step, -(-(start + length) // step))
+    shape = [size for k, size in enumerate(a.shape) if k != entry]
+    shape[axis] = blocks
+    phases = []
+    for phi in range(step):
+        total = jnp.zeros(shape, a.dtype)
+        for m, i in enumerate(range(phi, entries, step)):
+            margins = [(0, 0, 0)] * (a.ndim - 1)
+            margins[axis] = (m, blocks - places - m, 0)
+            total += lax.pad(lax.index_in_dim(a, i, entry, keepdims=False), jnp.zeros((), a.dtype), margins)
+        phases.append(total)
+    flat = jnp.stack(phases, axis + 1).reshape(*shape[:axis], step * blocks, *shape[axis + 1 :])
+    return lax.slice_in_dim(flat, start, start + length, axis=axis)
+
+
+def added(total: Any, contribution: Any) -> Any:
+    """Their sum, array by array."""
+    return jax.tree.map(jnp.add, total, contribution)
 
 
 def accumulator(dtype: Any) -> Any:

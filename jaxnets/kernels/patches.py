@@ -5,13 +5,13 @@ P has a row for each place (n, r, s), which holds the patch that the kernel read
     (CK3) P_{(n,r,s),(i,j,c)} = x_{n, σr+i-p, σs+j-p, c},   z = P w + b
     (CK4) w_bar = Pᵀ z_bar,   b_bar = Σ_{n,r,s} z_bar
 
-The way back to x is computed for the pixels σu + φ - p, σv + ψ - p of each phase 0 ≤ φ, ψ < σ on their own.  Only the
-entries φ + σm, ψ + σm' of the kernel meet them, so that no zeros are put between the entries of z_bar:
+On the way back each row of the cotangent of P goes where its patch was read.  Pixel σu + φ - p, with 0 ≤ φ < σ, is
+entry φ + σm of the patch at place u - m, for every m, and likewise along the other axis:
 
-    (CK5) x_bar_{n, σu+φ-p, σv+ψ-p, c} = Σ_{m,m',o} z_bar_{n, u-m, v-m', o} w_{φ+σm, ψ+σm', c, o}
+    (CK5) P_bar = z_bar wᵀ,   x_bar_{n, σu+φ-p, σv+ψ-p, c} = Σ_{m,m'} P_bar_{(n, u-m, v-m'), (φ+σm, ψ+σm', c)}
 
-which is again a product with patches, of z_bar.  What it replaces is `jaxnets.ops.convolution.conv2d`, without
-dilation or groups.
+No zeros are put between the entries of z_bar, as they are where x_bar is a convolution of it.  What this replaces is
+`jaxnets.ops.convolution.conv2d`, without dilation or groups.
 """
 
 import math
@@ -21,10 +21,22 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxnets.kernels.images import NO_PADDING, Padding, Pair, Residuals, accumulator, out_size, over_tiles, with_bias
+from jaxnets.kernels.images import (
+    NO_PADDING,
+    Padding,
+    Pair,
+    Residuals,
+    accumulator,
+    added,
+    bias_cotangent,
+    out_size,
+    over_tiles,
+    overlapped,
+    with_bias,
+)
 from jaxnets.rule import rule
 
-_ROWS = 512
+_ROWS = 1024
 """About as many rows of P are made at a time."""
 
 
@@ -54,10 +66,10 @@ def patches_forward(
 
     def tile(carry: None, images: Array) -> tuple[None, Array]:
         z = _patches(_padded(images, padding), (w.shape[0], w.shape[1]), stride, out) @ matrix  # (CK3)
-        return carry, z.reshape(images.shape[0], *out, w.shape[3])
+        return carry, with_bias(z.reshape(images.shape[0], *out, w.shape[3]), b)
 
     _, z = over_tiles(tile, None, (x,), _size(out))
-    return with_bias(z, b), Residuals(x, w, b)
+    return z, Residuals(x, w, b)
 
 
 def patches_backward(
@@ -70,21 +82,21 @@ def patches_backward(
     """Cotangents of x, w and b: (CK4), (CK5)."""
     x, w, b = residuals
     out = z_bar.shape[1], z_bar.shape[2]
-    wide = accumulator(w.dtype)
+    wide, matrix = accumulator(w.dtype), w.reshape(math.prod(w.shape[:3]), w.shape[3])
 
-    def tile(w_bar: Array, images: Array, bars: Array) -> tuple[Array, Array]:
+    def tile(
+        totals: tuple[Array, Array | None], images: Array, bars: Array
+    ) -> tuple[tuple[Array, Array | None], Array]:
         read = _patches(_padded(images, padding), (w.shape[0], w.shape[1]), stride, out)
-        contribution = lax.dot_general(
-            read,
-            bars.reshape(math.prod(bars.shape[:3]), bars.shape[3]),
-            (((0,), (0,)), ((), ())),
-            preferred_element_type=wide,
-        )  # (CK4)
-        return w_bar + contribution, _input_cotangent(w, bars, (x.shape[1], x.shape[2]), stride, padding)
+        rows = bars.reshape(math.prod(bars.shape[:3]), bars.shape[3])
+        w_bar = lax.dot_general(read, rows, (((0,), (0,)), ((), ())), preferred_element_type=wide)  # (CK4)
+        p_bar = (rows @ matrix.T).reshape(*bars.shape[:3], *w.shape[:3])
+        x_bar = _overlapped(p_bar, (x.shape[1], x.shape[2]), stride, padding)  # (CK5)
+        return added(totals, (w_bar, bias_cotangent(bars, b))), x_bar
 
-    start = jnp.zeros((math.prod(w.shape[:3]), w.shape[3]), wide)
-    w_bar, x_bar = over_tiles(tile, start, (x, z_bar), _size(out))
-    return x_bar, w_bar.astype(w.dtype).reshape(w.shape), None if b is None else z_bar.sum((0, 1, 2))
+    start = jnp.zeros((math.prod(w.shape[:3]), w.shape[3]), wide), None if b is None else jnp.zeros(b.shape, wide)
+    (w_bar, b_bar), x_bar = over_tiles(tile, start, (x, z_bar), _size(out))
+    return x_bar, w_bar.astype(w.dtype).reshape(w.shape), None if b_bar is None else b_bar.astype(w.dtype)
 
 
 patches = rule(patches_forward, patches_backward)
@@ -114,31 +126,12 @@ def _patches(padded: Float[Array, "n h w c"], kernel: Pair, stride: Pair, out: P
     return jnp.concatenate(reads, 3).reshape(n * out[0] * out[1], kernel[0] * kernel[1] * channels)
 
 
-def _input_cotangent(
-    w: Float[Array, "i j c o"], z_bar: Float[Array, "n r s o"], size: Pair, stride: Pair, padding: Padding
+def _overlapped(
+    p_bar: Float[Array, "n r s i j c"], size: Pair, stride: Pair, padding: Padding
 ) -> Float[Array, "n h w c"]:
-    """(CK5)."""
-    n, (height, width), channels = z_bar.shape[0], size, w.shape[2]
-    blocks = [-(-(length + before) // step) for length, (before, _), step in zip(size, padding, stride, strict=True)]
-    phases = []
-    for phi in range(stride[0]):
-        for psi in range(stride[1]):
-            part = w[phi :: stride[0], psi :: stride[1]]
-            if not part.size:
-                phases.append(jnp.zeros((n, *blocks, channels), z_bar.dtype))
-                continue
-            reach = part.shape[0], part.shape[1]
-            margins = [
-                (m - 1, count - length) for m, count, length in zip(reach, blocks, z_bar.shape[1:3], strict=True)
-            ]
-            surrounded = lax.pad(z_bar, jnp.zeros((), z_bar.dtype), [(0, 0, 0), *((*m, 0) for m in margins), (0, 0, 0)])
-            turned = part[::-1, ::-1].swapaxes(2, 3).reshape(-1, channels)
-            product = _patches(surrounded, reach, (1, 1), (blocks[0], blocks[1])) @ turned  # (CK5)
-            phases.append(product.reshape(n, *blocks, channels))
-    if len(phases) == 1:
-        flat = phases[0]
-    else:
-        grid = jnp.stack(phases).reshape(*stride, n, *blocks, channels).transpose(2, 3, 0, 4, 1, 5)
-        flat = grid.reshape(n, blocks[0] * stride[0], blocks[1] * stride[1], channels)
+    """What (CK5) sums, along the rows and then along the columns."""
     (above, _), (left, _) = padding
-    return flat[:, above : above + height, left : left + width]
+    narrow = overlapped(p_bar, entry=3, place=1, step=stride[0], start=above, length=size[0])
+    # Without the barrier the compiler would make one loop of both, which is slower.
+    narrow = lax.optimization_barrier(narrow)
+    return overlapped(narrow, entry=3, place=2, step=stride[1], start=left, length=size[1])

@@ -8,13 +8,19 @@ likewise of z:
     (CK1) z = x w + b
     (CK2) x_bar = z_bar wᵀ,   w_bar = xᵀ z_bar,   b_bar = Σ_pixels z_bar
 
-What it replaces is `jaxnets.ops.convolution.conv2d` at stride 1, without padding.
+The batch is walked through in tiles, so that the three products and the sum of the way back find their rows in the
+cache.  What it replaces is `jaxnets.ops.convolution.conv2d` at stride 1, without padding.
 """
 
+import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
-from jaxnets.kernels.images import Residuals, out_size, with_bias
+from jaxnets.kernels.images import Residuals, accumulator, added, bias_cotangent, out_size, over_tiles, with_bias
 from jaxnets.rule import rule
+
+_ROWS = 4096
+"""About as many pixels are multiplied at a time."""
 
 
 def pointwise_forward(
@@ -30,8 +36,13 @@ def pointwise_forward(
     out_size("pointwise", x, w, b)
     if w.shape[:2] != (1, 1):
         raise ValueError(f"pointwise: w has kernels {w.shape[:2]}, wanted (1, 1)")
-    z = (_rows(x) @ w[0, 0]).reshape(*x.shape[:3], w.shape[3])  # (CK1)
-    return with_bias(z, b), Residuals(x, w, b)
+
+    def tile(carry: None, images: Array) -> tuple[None, Array]:
+        z = (_rows(images) @ w[0, 0]).reshape(*images.shape[:3], w.shape[3])
+        return carry, with_bias(z, b)  # (CK1)
+
+    _, z = over_tiles(tile, None, (x,), _examples(x))
+    return z, Residuals(x, w, b)
 
 
 def pointwise_backward(
@@ -39,12 +50,27 @@ def pointwise_backward(
 ) -> tuple[Array, Array, Array | None]:
     """Cotangents of x, w and b (CK2)."""
     x, w, b = residuals
-    rows = _rows(z_bar)
-    x_bar, w_bar = rows @ w[0, 0].T, _rows(x).T @ rows  # (CK2)
-    return x_bar.reshape(x.shape), w_bar.reshape(w.shape), None if b is None else rows.sum(0)
+    wide = accumulator(w.dtype)
+
+    def tile(
+        totals: tuple[Array, Array | None], images: Array, bars: Array
+    ) -> tuple[tuple[Array, Array | None], Array]:
+        rows = _rows(bars)
+        w_bar = lax.dot_general(_rows(images), rows, (((0,), (0,)), ((), ())), preferred_element_type=wide)
+        x_bar = (rows @ w[0, 0].T).reshape(images.shape)
+        return added(totals, (w_bar, bias_cotangent(bars, b))), x_bar  # (CK2)
+
+    start = jnp.zeros(w.shape[2:], wide), None if b is None else jnp.zeros(b.shape, wide)
+    (w_bar, b_bar), x_bar = over_tiles(tile, start, (x, z_bar), _examples(x))
+    return x_bar, w_bar.astype(w.dtype).reshape(w.shape), None if b_bar is None else b_bar.astype(w.dtype)
 
 
 pointwise = rule(pointwise_forward, pointwise_backward)
+
+
+def _examples(x: Array) -> int:
+    """Of a tile."""
+    return max(1, _ROWS // (x.shape[1] * x.shape[2]))
 
 
 def _rows(a: Float[Array, "n h w c"]) -> Float[Array, "pixels c"]:

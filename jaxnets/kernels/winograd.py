@@ -31,7 +31,18 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxnets.kernels.images import NO_PADDING, Padding, Pair, Residuals, accumulator, out_size, over_tiles, with_bias
+from jaxnets.kernels.images import (
+    NO_PADDING,
+    Padding,
+    Pair,
+    Residuals,
+    accumulator,
+    added,
+    bias_cotangent,
+    out_size,
+    over_tiles,
+    with_bias,
+)
 from jaxnets.rule import rule
 
 A_T = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
@@ -103,8 +114,7 @@ def winograd_forward(
     out = out_size("winograd", x, w, b, padding)
     if w.shape[:2] != (3, 3):
         raise ValueError(f"winograd: w has kernels {w.shape[:2]}, wanted (3, 3)")
-    z = _weighted(x, w, _blocks(x, out, padding))
-    return with_bias(z, b), Residuals(x, w, b)
+    return _weighted(x, w, b, _blocks(x, out, padding)), Residuals(x, w, b)
 
 
 def winograd_backward(
@@ -112,8 +122,7 @@ def winograd_backward(
 ) -> tuple[Array, Array, Array | None]:
     """Cotangents of x, w and b: (CK8) to (CK10); V is computed again."""
     x, w, b = residuals
-    x_bar, w_bar = _cotangents(x, w, z_bar, _blocks(x, (z_bar.shape[1], z_bar.shape[2]), padding))
-    return x_bar, w_bar, None if b is None else z_bar.sum((0, 1, 2))
+    return _cotangents(x, w, b, z_bar, _blocks(x, (z_bar.shape[1], z_bar.shape[2]), padding))
 
 
 winograd = rule(winograd_forward, winograd_backward)
@@ -126,31 +135,34 @@ side."""
 
 # Compiled functions of their own, which keep the matrices: in a rule, constant arrays are inputs of it like others.
 @partial(jax.jit, static_argnames="blocks")
-def _weighted(x: Array, w: Array, blocks: _Blocks) -> Array:
+def _weighted(x: Array, w: Array, b: Array | None, blocks: _Blocks) -> Array:
     u = _kernels(w)
 
     def tile(carry: None, images: Array) -> tuple[None, Array]:
         m = [v @ u for v, u in zip(_pixels(images, blocks), u, strict=True)]
-        return carry, _outputs(m, images.shape[0], blocks).astype(x.dtype)
+        return carry, with_bias(_outputs(m, images.shape[0], blocks).astype(x.dtype), b)
 
     _, z = over_tiles(tile, None, (x,), blocks.examples())
     return z
 
 
 @partial(jax.jit, static_argnames="blocks")
-def _cotangents(x: Array, w: Array, z_bar: Array, blocks: _Blocks) -> tuple[Array, Array]:
+def _cotangents(
+    x: Array, w: Array, b: Array | None, z_bar: Array, blocks: _Blocks
+) -> tuple[Array, Array, Array | None]:
     u = _kernels(w)
 
-    def tile(u_bar: Six, images: Array, bars: Array) -> tuple[Six, Array]:
+    def tile(totals: tuple[Six, Array | None], images: Array, bars: Array) -> tuple[tuple[Six, Array | None], Array]:
         v, m_bar = _pixels(images, blocks), _output_cotangents(bars, blocks)
-        contributions = [lax.dot_general(*pair, (((1,), (1,)), ((0,), (0,)))) for pair in zip(v, m_bar, strict=True)]
+        u_bar = [lax.dot_general(*pair, (((1,), (1,)), ((0,), (0,)))) for pair in zip(v, m_bar, strict=True)]
         v_bar = [lax.dot_general(*pair, (((2,), (2,)), ((0,), (0,)))) for pair in zip(m_bar, u, strict=True)]
-        u_bar = [old + more for old, more in zip(u_bar, contributions, strict=True)]
-        return u_bar, _pixel_cotangents(v_bar, images.shape[0], blocks).astype(x.dtype)
+        x_bar = _pixel_cotangents(v_bar, images.shape[0], blocks).astype(x.dtype)
+        return added(totals, (u_bar, bias_cotangent(bars, b))), x_bar
 
-    u_bar, x_bar = over_tiles(tile, [jnp.zeros_like(row) for row in u], (x, z_bar), blocks.examples())
+    start = [jnp.zeros_like(row) for row in u], None if b is None else jnp.zeros(b.shape, accumulator(b.dtype))
+    (u_bar, b_bar), x_bar = over_tiles(tile, start, (x, z_bar), blocks.examples())
     w_bar = _both_ways(G.T, jnp.stack(u_bar).reshape(36, -1)).reshape(w.shape) / SCALE  # (CK9)
-    return x_bar, w_bar.astype(w.dtype)
+    return x_bar, w_bar.astype(w.dtype), None if b_bar is None else b_bar.astype(w.dtype)
 
 
 def _blocks(x: Array, out: Pair, padding: Padding) -> _Blocks:

@@ -67,8 +67,8 @@ def conv2d_forward(
     """
     window = window_of("conv2d", x, w, stride, padding, dilation, groups)
     check_bias("conv2d", b, w.shape[3:], w.dtype)
-    z = _correlate_by_platform(x, w, window)
-    return z if b is None else z + b[None, None, None, :], Residuals(x, w, b)  # (CV1)
+    residuals = Residuals(x, w, b)
+    return _weighted_by_platform(residuals, window), residuals
 
 
 def conv2d_backward(
@@ -81,10 +81,8 @@ def conv2d_backward(
     groups: int,
 ) -> tuple[Array, Array, Array | None]:
     """Cotangents of x, w and b: (CV2) to (CV4)."""
-    x, w, b = residuals
-    window = window_of("conv2d", x, w, stride, padding, dilation, groups)
-    b_bar = None if b is None else z_bar.sum((0, 1, 2))  # (CV4)
-    return *_cotangents_by_platform(x, w, z_bar, window), b_bar
+    x, w, _ = residuals
+    return _cotangents_by_platform(residuals, z_bar, window_of("conv2d", x, w, stride, padding, dilation, groups))
 
 
 conv2d = rule(conv2d_forward, conv2d_backward)
@@ -92,31 +90,36 @@ conv2d = rule(conv2d_forward, conv2d_backward)
 
 # Compiled functions of their own, so that calls outside of any `jit` do not trace and compile the branches each time.
 @partial(jax.jit, static_argnames="window")
-def _correlate_by_platform(x: Array, w: Array, window: Window) -> Array:
-    """`correlate`, on a CPU by a kernel where there is one that is faster."""
-    plain = partial(correlate, window=window)
-    kernel = kernel_for(x, w, window)
+def _weighted_by_platform(residuals: Residuals, window: Window) -> Array:
+    """(CV1), on a CPU by a kernel where there is one that is faster."""
+
+    def plain(residuals: Residuals) -> Array:
+        x, w, b = residuals
+        return images.with_bias(correlate(x, w, window), b)  # (CV1)
+
+    kernel = kernel_for(residuals.x, residuals.w, window)
     if kernel is None:
-        return plain(x, w)
-    return jax.lax.platform_dependent(x, w, cpu=lambda x, w: kernel.forward(x, w)[0], default=plain)
+        return plain(residuals)
+    return jax.lax.platform_dependent(residuals, cpu=lambda known: kernel.forward(*known)[0], default=plain)
 
 
 @partial(jax.jit, static_argnames="window")
-def _cotangents_by_platform(x: Array, w: Array, z_bar: Array, window: Window) -> tuple[Array, Array]:
-    """`input_cotangent` and `kernel_cotangent`, on a CPU by a kernel where there is one that is faster."""
+def _cotangents_by_platform(residuals: Residuals, z_bar: Array, window: Window) -> tuple[Array, Array, Array | None]:
+    """(CV2) to (CV4), on a CPU by a kernel where there is one that is faster."""
 
-    def plain(x: Array, w: Array, z_bar: Array) -> tuple[Array, Array]:
-        return input_cotangent(w, z_bar, window), kernel_cotangent(x, z_bar, window)
+    def plain(residuals: Residuals, z_bar: Array) -> tuple[Array, Array, Array | None]:
+        x, w, b = residuals
+        b_bar = None if b is None else z_bar.sum((0, 1, 2))  # (CV4)
+        return input_cotangent(w, z_bar, window), kernel_cotangent(x, z_bar, window), b_bar
 
-    kernel = kernel_for(x, w, window)
+    kernel = kernel_for(residuals.x, residuals.w, window)
     if kernel is None:
-        return plain(x, w, z_bar)
+        return plain(residuals, z_bar)
 
-    def fast(x: Array, w: Array, z_bar: Array) -> tuple[Array, Array]:
-        x_bar, w_bar, _ = kernel.backward(images.Residuals(x, w, None), z_bar)
-        return x_bar, w_bar
+    def fast(residuals: Residuals, z_bar: Array) -> tuple[Array, Array, Array | None]:
+        return kernel.backward(images.Residuals(*residuals), z_bar)
 
-    return jax.lax.platform_dependent(x, w, z_bar, cpu=fast, default=plain)
+    return jax.lax.platform_dependent(residuals, z_bar, cpu=fast, default=plain)
 
 
 def correlate(x: Float[Array, "n h w c"], w: Float[Array, "i j cg o"], window: Window) -> Float[Array, "n r s o"]:
