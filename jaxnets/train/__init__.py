@@ -1,5 +1,6 @@
 """Training: a compiled loop over pure step functions, evaluation in batches, and a progress display."""
 
+from .accumulation import value_and_grad_in_parts as value_and_grad_in_parts
 from .loop import Epoch as Epoch
 from .loop import NonFiniteError as NonFiniteError
 from .loop import epoch_order as epoch_order

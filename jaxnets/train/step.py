@@ -11,6 +11,8 @@ import jax
 import optax
 from jaxtyping import Array
 
+from jaxnets.train.accumulation import value_and_grad_in_parts
+
 
 class State(NamedTuple):
     """All that a step carries to the next one; each field is any pytree of arrays.
@@ -33,16 +35,22 @@ def init_state(params: Any, optimizer: optax.GradientTransformation) -> State:
         return State(params, optimizer.init(params))
 
 
-def gradient_step(loss: Callable[[Any, Any], Array], optimizer: optax.GradientTransformation) -> Step:
+def gradient_step(
+    loss: Callable[[Any, Any], Array], optimizer: optax.GradientTransformation, *, micro_batch: int | None = None
+) -> Step:
     """Return the step that moves the parameters once along the optimizer's update of the gradient of `loss`.
 
     `loss(params, batch)` is a floating-point scalar, the mean over the examples of the batch. It is reported as it was
     before the update. The optimizer is given the parameters (weight decay needs them) and, if it takes extra
     arguments, `value`, `grad` and `value_fn` (line searches, L-BFGS, `reduce_on_plateau` need them).
+
+    With `micro_batch` the gradient is taken of so many examples at a time and averaged: the same step, in less memory
+    (see `value_and_grad_in_parts`, and its errors).
     """
+    value_and_grad = jax.value_and_grad(loss) if micro_batch is None else value_and_grad_in_parts(loss, micro_batch)
 
     def step(state: State, batch: Any) -> tuple[State, Array]:
-        value, grads = jax.value_and_grad(loss)(state.params, batch)
+        value, grads = value_and_grad(state.params, batch)
         params, opt_state = _moved(
             optimizer, state.params, state.opt_state, value, grads, lambda params: loss(params, batch)
         )

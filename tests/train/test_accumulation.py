@@ -1,0 +1,53 @@
+"""The gradient in parts is the gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxnets.nets import lenet
+from jaxnets.train import gradient_step, init_state, value_and_grad_in_parts
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def loss(params, batch):
+    return jnp.mean((batch["x"] @ params - batch["t"]) ** 2)
+
+
+def sample(examples=12):
+    rng = np.random.default_rng(0)
+    return jnp.asarray(rng.normal(size=3)), {"x": rng.normal(size=(examples, 3)), "t": rng.normal(size=examples)}
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4, 12])
+def test_it_is_that_of_the_whole_batch(micro_batch):
+    params, batch = sample()
+    value, slope = value_and_grad_in_parts(loss, micro_batch)(params, batch)
+    true_value, true_slope = jax.value_and_grad(loss)(params, batch)
+    np.testing.assert_allclose(value, true_value, rtol=1e-14)
+    np.testing.assert_allclose(slope, true_slope, rtol=1e-13)
+
+
+def test_a_step_of_a_network_in_parts():
+    rng = np.random.default_rng(0)
+    batch = jnp.asarray(rng.uniform(size=(4, 28, 28, 1))), jnp.asarray(np.eye(10)[[1, 2, 3, 4]])
+    optimizer = optax.sgd(0.1)
+    state = init_state(lenet.init(jax.random.key(0), dtype=jnp.float64), optimizer)
+    (whole, value), (parts, mean) = (
+        jax.jit(gradient_step(lenet.loss, optimizer, micro_batch=size))(state, batch) for size in (None, 2)
+    )
+    np.testing.assert_allclose(mean, value, rtol=1e-14)
+    for ours, true in zip(jax.tree.leaves(parts.params), jax.tree.leaves(whole.params), strict=True):
+        np.testing.assert_allclose(ours, true, rtol=1e-11, atol=1e-14)
+
+
+def test_batches_that_do_not_fall_into_parts_are_named():
+    params, batch = sample()
+    with pytest.raises(ValueError, match=r"\[12\] examples, wanted a multiple of 5"):
+        value_and_grad_in_parts(loss, 5)(params, batch)
+    with pytest.raises(ValueError, match=r"\[11, 12\] examples"):
+        value_and_grad_in_parts(loss, 4)(params, {**batch, "t": batch["t"][1:]})
+    with pytest.raises(ValueError, match="micro_batch is 0"):
+        value_and_grad_in_parts(loss, 0)
