@@ -342,10 +342,11 @@ def measured(number: int) -> Result:
     for name, function in ((HAND, case.hand), (CONTROL, case.control), (NATURAL, case.natural)):
         compiled = jax.jit(function).lower(*arguments).compile()
         errors[name] = largest_error(compiled(*arguments), exact)
-        assert errors[name] < 1e-4, f"{case.title}: {name} is off by {errors[name]:.1e}"
         variants[name] = harness.Variant(
             lambda compiled=compiled: jax.block_until_ready(compiled(*arguments)), 1, compiled
         )
+    for name, error in errors.items():
+        assert error < max(1e-4, 4 * errors[NATURAL]), f"{case.title}: {name} is off by {error:.1e}"
     for form, name in ((torch.contiguous_format, "PyTorch, NCHW"), (torch.channels_last, "PyTorch, channels_last")):
         variants[name] = harness.Variant(case.torch(form))
     report = harness.measure(variants, HAND, title=case.title, packages=("torch",), blocks=5, limit_s=LIMIT_S)
@@ -360,7 +361,7 @@ RECORDS = Path(__file__).parent / "results" / "convolution.json"
 
 def float64_results(case: Case) -> list[np.ndarray]:
     with jax.enable_x64():
-        wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), case.arguments)
+        wide = jax.tree.map(lambda a: jnp.asarray(a, np.float64 if a.dtype == np.float32 else None), case.arguments)
         return [np.asarray(leaf) for leaf in jax.tree.leaves(jax.jit(case.natural)(*wide))]
 
 

@@ -64,14 +64,17 @@ def over_tiles(
     """`step(carry, *tiles) -> (carry, outputs)` on tiles of at most `size` examples, in a scan if there are several.
 
     The temporaries of a small tile stay in the cache, and in pages that the process already has: on a CPU much of the
-    time of a large batch goes into page faults.  All tiles are of one size; zero examples fill up the last one, of
-    which `step` must make a zero contribution to the carry.
+    time of a large batch goes into page faults.  All tiles are of one size, which divides the batch if there is one not
+    much smaller than `size`; else zero examples fill up the last tile, of which `step` must make a zero contribution to
+    the carry.
     """
     n = arrays[0].shape[0]
-    count = max(1, -(-n // size))
-    if count == 1:
+    if n <= size:
         return step(carry, *arrays)
-    each = -(-n // count)
+    each = max(divisor for divisor in range(1, size + 1) if n % divisor == 0)
+    if 2 * each < size:
+        each = -(-n // -(-n // size))
+    count = -(-n // each)
     missing = count * each - n
 
     def split(a: Array) -> Array:

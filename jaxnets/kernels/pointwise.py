@@ -8,8 +8,8 @@ likewise of z:
     (CK1) z = x w + b
     (CK2) x_bar = z_bar wᵀ,   w_bar = xᵀ z_bar,   b_bar = Σ_pixels z_bar
 
-The batch is walked through in tiles, so that the three products and the sum of the way back find their rows in the
-cache.  What it replaces is `jaxnets.ops.convolution.conv2d` at stride 1, without padding.
+A large batch is walked through in tiles, so that the products and the sum of the way back find their rows in the cache.
+What it replaces is `jaxnets.ops.convolution.conv2d` at stride 1, without padding.
 """
 
 import jax.numpy as jnp
@@ -20,7 +20,10 @@ from jaxnets.kernels.images import Residuals, accumulator, added, bias_cotangent
 from jaxnets.rule import rule
 
 _ROWS = 4096
-"""About as many pixels are multiplied at a time."""
+"""About as many pixels of a large batch are multiplied at a time."""
+
+_LARGE = 2**23
+"""Entries of x or z, 32 MiB of float32: from there on the C library has new pages mapped for each such array."""
 
 
 def pointwise_forward(
@@ -41,7 +44,7 @@ def pointwise_forward(
         z = (_rows(images) @ w[0, 0]).reshape(*images.shape[:3], w.shape[3])
         return carry, with_bias(z, b)  # (CK1)
 
-    _, z = over_tiles(tile, None, (x,), _examples(x))
+    _, z = over_tiles(tile, None, (x,), _examples(x, w))
     return z, Residuals(x, w, b)
 
 
@@ -61,16 +64,18 @@ def pointwise_backward(
         return added(totals, (w_bar, bias_cotangent(bars, b))), x_bar  # (CK2)
 
     start = jnp.zeros(w.shape[2:], wide), None if b is None else jnp.zeros(b.shape, wide)
-    (w_bar, b_bar), x_bar = over_tiles(tile, start, (x, z_bar), _examples(x))
+    (w_bar, b_bar), x_bar = over_tiles(tile, start, (x, z_bar), _examples(x, w))
     return x_bar, w_bar.astype(w.dtype).reshape(w.shape), None if b_bar is None else b_bar.astype(w.dtype)
 
 
 pointwise = rule(pointwise_forward, pointwise_backward)
 
 
-def _examples(x: Array) -> int:
+def _examples(x: Array, w: Array) -> int:
     """Of a tile."""
-    return max(1, _ROWS // (x.shape[1] * x.shape[2]))
+    n, height, width, _ = x.shape
+    large = n * height * width * max(w.shape[2:]) >= _LARGE
+    return max(1, _ROWS // (height * width)) if large else n
 
 
 def _rows(a: Float[Array, "n h w c"]) -> Float[Array, "pixels c"]:

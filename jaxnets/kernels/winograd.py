@@ -66,7 +66,7 @@ G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0
 SCALE = 576
 """What two factors G are too large by: 24²."""
 
-_BLOCKS = 128
+_BLOCKS = 256
 """About as many blocks, and at least four examples, are transformed at a time."""
 
 

@@ -32,10 +32,11 @@ def normal(seed, dtype, *shapes):
     return tuple(jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes)
 
 
-def plain(x, w, b, *, stride=(1, 1), padding=((0, 0), (0, 0))):
+def plain(x, w, b, *, stride=(1, 1), padding=((0, 0), (0, 0)), groups=1):
     """XLA's convolution, without any rule."""
     dimensions = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(x, w, stride, padding, dimension_numbers=dimensions) + b[None, None, None]
+    z = lax.conv_general_dilated(x, w, stride, padding, dimension_numbers=dimensions, feature_group_count=groups)
+    return z + b[None, None, None]
 
 
 def pulled_back(f, *args):
@@ -86,11 +87,13 @@ def test_winograd_of_any_size_and_padding(size, padding, batch):
 @pytest.mark.parametrize(
     ("kernel", "shapes"),
     [
-        (winograd, ((13, 18, 23, 2), (3, 3, 2, 3), (3,))),  # tiles of 4 examples
-        (partial(patches, stride=(1, 2)), ((7, 14, 26, 2), (2, 2, 2, 3), (3,))),  # tiles of 3
+        (winograd, ((13, 18, 23, 2), (3, 3, 2, 3), (3,))),
+        (partial(patches, stride=(1, 2)), ((7, 14, 26, 2), (2, 2, 2, 3), (3,))),
+        (pointwise, ((7, 40, 40, 3), (1, 1, 3, 2), (2,))),
     ],
 )
-def test_batches_of_several_tiles(kernel, shapes):
+def test_batches_of_several_tiles(kernel, shapes, monkeypatch):
+    monkeypatch.setattr("jaxnets.kernels.pointwise._LARGE", 7 * 40 * 40 * 3)
     wanted = partial(plain, **getattr(kernel, "keywords", {}))
     assert_exact(kernel, wanted, *integers(3, *shapes))
     assert "scan" in str(jax.make_jaxpr(kernel)(*integers(3, *shapes)))
@@ -108,8 +111,11 @@ def test_tiles_are_of_one_size_and_filled_up_with_zeros():
     np.testing.assert_array_equal(total, a.sum(0))
     np.testing.assert_array_equal(doubled, 2 * a)
     assert set(seen) == {(4, 2)}
-    over_tiles(step, jnp.zeros(2), (a,), 11)
-    assert seen[-1] == (11, 2)
+    for most, size in ((11, 11), (10, 6), (2, 1)):
+        over_tiles(step, jnp.zeros(2), (a,), most)
+        assert seen[-1] == (size, 2)
+    over_tiles(step, jnp.zeros(2), (a[:8],), 7)
+    assert seen[-1] == (4, 2)
 
 
 def test_winograd_in_float32_is_within_its_bound():
@@ -160,6 +166,7 @@ CHOSEN = {
     "pointwise": ({}, (3, 5, 6, 4), (1, 1, 4, 2)),
     "winograd": (ONES, (9, 8, 7, 32), (3, 3, 32, 40)),
     "patches": ({**ONES, "stride": (2, 2)}, (3, 8, 7, 32), (3, 3, 32, 40)),
+    "groups": ({**ONES, "groups": 2}, (9, 8, 7, 64), (3, 3, 32, 80)),
 }
 
 

@@ -17,6 +17,15 @@ _BLOCKS = 32
 """The least number of 4 x 4 blocks that the outputs of a batch must fall into for Winograd's products to be so."""
 
 
+_GROUPS = 8
+"""The most groups that are convolved one after the other; XLA takes up to thirty times as long for them at once."""
+
+
+def splits(x: Any, window: Window) -> bool:
+    """Whether the groups of a convolution are faster one by one."""
+    return x.dtype == jnp.float32 and 1 < window.groups <= _GROUPS
+
+
 def kernel_for(x: Any, w: Any, window: Window) -> Rule[..., Any] | None:
     """A kernel as a rule of x and w, or None where XLA's convolution is as fast, or the dtype is not float32.
 

@@ -20,11 +20,12 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxnets.kernels import images
 from jaxnets.ops._geometry import Padding, Pair, Window, check_bias, window_of
-from jaxnets.ops.convolution._cpu import kernel_for
+from jaxnets.ops.convolution._cpu import kernel_for, splits
 from jaxnets.rule import rule
 
 
@@ -91,35 +92,68 @@ conv2d = rule(conv2d_forward, conv2d_backward)
 # Compiled functions of their own, so that calls outside of any `jit` do not trace and compile the branches each time.
 @partial(jax.jit, static_argnames="window")
 def _weighted_by_platform(residuals: Residuals, window: Window) -> Array:
-    """(CV1), on a CPU by a kernel where there is one that is faster."""
-
-    def plain(residuals: Residuals) -> Array:
-        x, w, b = residuals
-        return images.with_bias(correlate(x, w, window), b)  # (CV1)
-
-    kernel = kernel_for(residuals.x, residuals.w, window)
-    if kernel is None:
-        return plain(residuals)
-    return jax.lax.platform_dependent(residuals, cpu=lambda known: kernel.forward(*known)[0], default=plain)
+    """(CV1), on a CPU in the way that is fastest there."""
+    if _is_plain(residuals, window):
+        return _weighted(residuals, window)
+    return jax.lax.platform_dependent(
+        residuals, cpu=partial(_weighted_on_cpu, window=window), default=partial(_weighted, window=window)
+    )
 
 
 @partial(jax.jit, static_argnames="window")
 def _cotangents_by_platform(residuals: Residuals, z_bar: Array, window: Window) -> tuple[Array, Array, Array | None]:
-    """(CV2) to (CV4), on a CPU by a kernel where there is one that is faster."""
+    """(CV2) to (CV4), on a CPU in the way that is fastest there."""
+    if _is_plain(residuals, window):
+        return _cotangents(residuals, z_bar, window)
+    return jax.lax.platform_dependent(
+        residuals, z_bar, cpu=partial(_cotangents_on_cpu, window=window), default=partial(_cotangents, window=window)
+    )
 
-    def plain(residuals: Residuals, z_bar: Array) -> tuple[Array, Array, Array | None]:
-        x, w, b = residuals
-        b_bar = None if b is None else z_bar.sum((0, 1, 2))  # (CV4)
-        return input_cotangent(w, z_bar, window), kernel_cotangent(x, z_bar, window), b_bar
 
-    kernel = kernel_for(residuals.x, residuals.w, window)
-    if kernel is None:
-        return plain(residuals, z_bar)
+def _is_plain(residuals: Residuals, window: Window) -> bool:
+    """Whether XLA's convolution is the fastest way everywhere."""
+    x, w, _ = residuals
+    return not splits(x, window) and kernel_for(x, w, window) is None
 
-    def fast(residuals: Residuals, z_bar: Array) -> tuple[Array, Array, Array | None]:
-        return kernel.backward(images.Residuals(*residuals), z_bar)
 
-    return jax.lax.platform_dependent(residuals, z_bar, cpu=fast, default=plain)
+def _weighted(residuals: Residuals, window: Window) -> Array:
+    x, w, b = residuals
+    return images.with_bias(correlate(x, w, window), b)  # (CV1)
+
+
+def _weighted_on_cpu(residuals: Residuals, window: Window) -> Array:
+    x, w, b = residuals
+    if splits(x, window):
+        parts = [_weighted_on_cpu(part, window._replace(groups=1)) for part in _by_group(residuals, window.groups)]
+        return jnp.concatenate(parts, 3)
+    kernel = kernel_for(x, w, window)
+    return _weighted(residuals, window) if kernel is None else kernel.forward(x, w, b)[0]
+
+
+def _cotangents(residuals: Residuals, z_bar: Array, window: Window) -> tuple[Array, Array, Array | None]:
+    x, w, b = residuals
+    b_bar = None if b is None else z_bar.sum((0, 1, 2))  # (CV4)
+    return input_cotangent(w, z_bar, window), kernel_cotangent(x, z_bar, window), b_bar
+
+
+def _cotangents_on_cpu(residuals: Residuals, z_bar: Array, window: Window) -> tuple[Array, Array, Array | None]:
+    x, w, b = residuals
+    if splits(x, window):
+        groups, bars = _by_group(residuals, window.groups), jnp.split(z_bar, window.groups, 3)
+        parts = [_cotangents_on_cpu(*pair, window._replace(groups=1)) for pair in zip(groups, bars, strict=True)]
+        x_bars, w_bars, b_bars = zip(*parts, strict=True)
+        return jnp.concatenate(x_bars, 3), jnp.concatenate(w_bars, 3), None if b is None else jnp.concatenate(b_bars)
+    kernel = kernel_for(x, w, window)
+    return (
+        _cotangents(residuals, z_bar, window) if kernel is None else kernel.backward(images.Residuals(x, w, b), z_bar)
+    )
+
+
+def _by_group(residuals: Residuals, groups: int) -> list[Residuals]:
+    """The channels and the filters of each group."""
+    x, w, b = residuals
+    biases = [None] * groups if b is None else jnp.split(b, groups)
+    return [Residuals(*part) for part in zip(jnp.split(x, groups, 3), jnp.split(w, groups, 3), biases, strict=True)]
 
 
 def correlate(x: Float[Array, "n h w c"], w: Float[Array, "i j cg o"], window: Window) -> Float[Array, "n r s o"]:
