@@ -36,8 +36,8 @@ from jaxnets.kernels.images import (
 )
 from jaxnets.rule import rule
 
-_ROWS = 1024
-"""About as many rows of P are made at a time."""
+_ENTRIES = 2**19
+"""About as many entries of P, in at most 4096 rows, are made at a time."""
 
 
 def patches_forward(
@@ -68,7 +68,7 @@ def patches_forward(
         z = _patches(_padded(images, padding), (w.shape[0], w.shape[1]), stride, out) @ matrix  # (CK3)
         return carry, with_bias(z.reshape(images.shape[0], *out, w.shape[3]), b)
 
-    _, z = over_tiles(tile, None, (x,), _size(out))
+    _, z = over_tiles(tile, None, (x,), _examples(out, matrix))
     return z, Residuals(x, w, b)
 
 
@@ -95,15 +95,17 @@ def patches_backward(
         return added(totals, (w_bar, bias_cotangent(bars, b))), x_bar
 
     start = jnp.zeros((math.prod(w.shape[:3]), w.shape[3]), wide), None if b is None else jnp.zeros(b.shape, wide)
-    (w_bar, b_bar), x_bar = over_tiles(tile, start, (x, z_bar), _size(out))
+    (w_bar, b_bar), x_bar = over_tiles(tile, start, (x, z_bar), _examples(out, matrix))
     return x_bar, w_bar.astype(w.dtype).reshape(w.shape), None if b_bar is None else b_bar.astype(w.dtype)
 
 
 patches = rule(patches_forward, patches_backward)
 
 
-def _size(out: Pair) -> int:
-    return max(1, _ROWS // (out[0] * out[1]))
+def _examples(out: Pair, matrix: Array) -> int:
+    """Of a tile."""
+    rows = min(_ENTRIES // matrix.shape[0], 4096)
+    return max(1, rows // (out[0] * out[1]))
 
 
 def _padded(x: Array, padding: Sequence[Pair]) -> Array:

@@ -66,8 +66,8 @@ G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0
 SCALE = 576
 """What two factors G are too large by: 24²."""
 
-_BLOCKS = 256
-"""About as many blocks, and at least four examples, are transformed at a time."""
+_ENTRIES = 2**15
+"""About as many blocks times channels, 256 to 512 blocks, and at least four examples, are transformed at a time."""
 
 
 class _Blocks(NamedTuple):
@@ -77,10 +77,13 @@ class _Blocks(NamedTuple):
     size: Pair
     out: Pair
     padding: Padding
+    channels: int
+    """The more of channels and filters."""
 
     def examples(self) -> int:
         """Of a tile."""
-        return max(4, _BLOCKS // (self.count[0] * self.count[1]))
+        blocks = min(max(_ENTRIES // self.channels, 256), 512)
+        return max(4, blocks // (self.count[0] * self.count[1]))
 
     def margins(self) -> list[Pair]:
         """Zeros around the image so that the blocks read all of it and nothing else."""
@@ -114,7 +117,7 @@ def winograd_forward(
     out = out_size("winograd", x, w, b, padding)
     if w.shape[:2] != (3, 3):
         raise ValueError(f"winograd: w has kernels {w.shape[:2]}, wanted (3, 3)")
-    return _weighted(x, w, b, _blocks(x, out, padding)), Residuals(x, w, b)
+    return _weighted(x, w, b, _blocks(x, w, out, padding)), Residuals(x, w, b)
 
 
 def winograd_backward(
@@ -122,7 +125,7 @@ def winograd_backward(
 ) -> tuple[Array, Array, Array | None]:
     """Cotangents of x, w and b: (CK8) to (CK10); V is computed again."""
     x, w, b = residuals
-    return _cotangents(x, w, b, z_bar, _blocks(x, (z_bar.shape[1], z_bar.shape[2]), padding))
+    return _cotangents(x, w, b, z_bar, _blocks(x, w, (z_bar.shape[1], z_bar.shape[2]), padding))
 
 
 winograd = rule(winograd_forward, winograd_backward)
@@ -165,8 +168,9 @@ def _cotangents(
     return x_bar, w_bar.astype(w.dtype), None if b_bar is None else b_bar.astype(w.dtype)
 
 
-def _blocks(x: Array, out: Pair, padding: Padding) -> _Blocks:
-    return _Blocks((-(-out[0] // 4), -(-out[1] // 4)), (x.shape[1], x.shape[2]), out, padding)
+def _blocks(x: Array, w: Array, out: Pair, padding: Padding) -> _Blocks:
+    count = -(-out[0] // 4), -(-out[1] // 4)
+    return _Blocks(count, (x.shape[1], x.shape[2]), out, padding, max(w.shape[2:]))
 
 
 def _kernels(w: Float[Array, "3 3 c o"]) -> Six:
