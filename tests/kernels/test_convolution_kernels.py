@@ -15,7 +15,9 @@ from jaxnets.kernels.images import over_tiles
 from jaxnets.kernels.patches import patches
 from jaxnets.kernels.pointwise import pointwise
 from jaxnets.kernels.winograd import winograd
+from jaxnets.ops._geometry import window_of
 from jaxnets.ops.convolution import conv2d
+from jaxnets.ops.convolution._cpu import kernel_for
 from jaxnets.rule import autodiff
 
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
@@ -87,8 +89,8 @@ def test_winograd_of_any_size_and_padding(size, padding, batch):
 @pytest.mark.parametrize(
     ("kernel", "shapes"),
     [
-        (winograd, ((13, 18, 23, 2), (3, 3, 2, 3), (3,))),
-        (partial(patches, stride=(1, 2)), ((7, 14, 26, 2), (2, 2, 2, 3), (3,))),
+        (winograd, ((43, 18, 23, 2), (3, 3, 2, 3), (3,))),
+        (partial(patches, stride=(1, 2)), ((53, 14, 26, 2), (2, 2, 2, 3), (3,))),
         (pointwise, ((7, 40, 40, 3), (1, 1, 3, 2), (2,))),
     ],
 )
@@ -219,12 +221,18 @@ class TestChosenByConv2d:
         assert error(scanned, true) <= 2e-5
 
 
-def test_conv2d_without_a_faster_kernel_stays_with_xla():
-    few = normal(10, np.float32, (9, 8, 8, 8), (3, 3, 8, 8))
-    one = normal(10, np.float32, (1, 5, 5, 64), (3, 3, 64, 64))
-    for args in (few, one):
-        lowered = jax.jit(partial(conv2d, **ONES)).lower(*args).as_text()
+def test_what_no_kernel_does_stays_with_xla():
+    x, w = normal(10, np.float32, (2, 8, 8, 32), (3, 3, 32, 32))
+    for kernels, static in ((w, {"dilation": (2, 2)}), (w[:, :, :2], {"groups": 16})):
+        lowered = jax.jit(partial(conv2d, **static)).lower(x, kernels).as_text()
         assert "stablehlo.convolution" in lowered
+
+
+@pytest.mark.parametrize(("examples", "size", "channels"), [(9, 8, 15), (1, 5, 64)])
+def test_few_channels_or_blocks_are_not_for_winograd(examples, size, channels):
+    x, w = normal(10, np.float32, (examples, size, size, channels), (3, 3, channels, channels))
+    chosen = kernel_for(x, w, window_of("", x, w, (1, 1), ONES["padding"], (1, 1), 1))
+    assert chosen.__name__ == "patches"
 
 
 X, W = jnp.ones((2, 5, 6, 4)), jnp.ones((3, 3, 4, 6))

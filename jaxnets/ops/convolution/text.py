@@ -13,8 +13,8 @@ Source: Kim 2014, Convolutional neural networks for sentence classification, eq.
 
 from jaxtyping import Array, Float
 
-from jaxnets.ops._geometry import Pair, Window, check_bias, window_of
-from jaxnets.ops.convolution.correlation import Residuals, correlate, input_cotangent, kernel_cotangent
+from jaxnets.ops._geometry import Padding, Pair, check_bias, window_of
+from jaxnets.ops.convolution.correlation import Residuals, conv2d_backward, conv2d_forward
 from jaxnets.rule import rule
 
 
@@ -37,24 +37,30 @@ def conv1d_forward(
             f"conv1d: wanted x (batch, time, features) and w (width, features, filters), got {x.shape} and {w.shape}"
         )
     check_bias("conv1d", b, w.shape[2:], w.dtype)
-    x_row, w_row = x[:, None], w[None]
-    z = correlate(x_row, w_row, _window(x_row, w_row, stride, padding, dilation))[:, 0]
-    return z if b is None else z + b[None, None, :], Residuals(x_row, w_row, b)  # (CV12)
+    x_row, w_row, around = x[:, None], w[None], _around(padding)
+    window_of("conv1d", x_row, w_row, (1, stride), around, (1, dilation), 1)  # for its errors
+    z, residuals = conv2d_forward(x_row, w_row, b, stride=(1, stride), padding=around, dilation=(1, dilation))
+    return z[:, 0], residuals  # (CV12)
 
 
 def conv1d_backward(
     residuals: Residuals, z_bar: Float[Array, "batch out_time filters"], *, stride: int, padding: Pair, dilation: int
 ) -> tuple[Array, Array, Array | None]:
     """Cotangents of x, w and b: (CV13) to (CV15)."""
-    x, w, b = residuals
-    window = _window(x, w, stride, padding, dilation)
-    x_bar = input_cotangent(w, z_bar[:, None], window)[:, 0]  # (CV13)
-    w_bar = kernel_cotangent(x, z_bar[:, None], window)[0]  # (CV14)
-    return x_bar, w_bar, None if b is None else z_bar.sum((0, 1))  # (CV15)
+    x_bar, w_bar, b_bar = conv2d_backward(
+        residuals,
+        z_bar[:, None],
+        stride=(1, stride),
+        padding=_around(padding),
+        dilation=(1, dilation),
+        groups=1,
+    )
+    return x_bar[:, 0], w_bar[0], b_bar  # (CV13) (CV14) (CV15)
 
 
 conv1d = rule(conv1d_forward, conv1d_backward)
 
 
-def _window(x: Array, w: Array, stride: int, padding: Pair, dilation: int) -> Window:
-    return window_of("conv1d", x, w, (1, stride), ((0, 0), padding), (1, dilation), 1)
+def _around(padding: Pair) -> Padding:
+    """Of the one row."""
+    return (0, 0), padding
