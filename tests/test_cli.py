@@ -186,6 +186,17 @@ def test_train_a_convolutional_network(network, options):
     assert accuracy > 25
 
 
+@pytest.mark.parametrize(
+    ("network", "options"),
+    [("alexnet", ("--width", 0.05)), ("inception", ("--width", 4)), ("resnet", ("--shortcut", "projection"))],
+)
+def test_train_a_deep_network(network, options):
+    result = run("train", network, "--epochs", 1, "--train-size", 64, "--schedule", "constant", *options)
+    assert result.exit_code == 0
+    assert "epoch 1/1" in result.output
+    assert "test accuracy " in result.output
+
+
 def test_training_stops_at_a_loss_that_is_not_finite():
     result = run(
         "train", "mlp", "--cost", "cross-entropy", "--activation", "relu", "--learning-rate", 1e19, "--epochs", 1

@@ -1,4 +1,4 @@
-"""The results a reader expects, on full MNIST: Nielsen's networks, from the command line."""
+"""The results a reader expects, on full MNIST: Nielsen's networks and both LeNets, from the command line."""
 
 import re
 
@@ -10,8 +10,8 @@ from jaxnets.cli import app
 BEST = re.compile(r"best (\d+\.\d+)%")
 
 
-def best_accuracy(*options):
-    result = CliRunner().invoke(app, ["train", "mlp", "--data", "mnist", "--epochs", "30", "--seed", "0", *options])
+def best_accuracy(network, *options):
+    result = CliRunner().invoke(app, ["train", network, "--data", "mnist", "--seed", "0", *options])
     assert result.exit_code == 0, result.output
     return float(BEST.search(result.output)[1])
 
@@ -19,10 +19,22 @@ def best_accuracy(*options):
 @pytest.mark.slow
 def test_thirty_hidden_units_quadratic_cost():
     options = ("--sizes", "784,30,10", "--optimizer", "sgd", "--learning-rate", "3.0", "--batch-size", "10")
-    assert best_accuracy(*options) >= 95.0
+    assert best_accuracy("mlp", "--epochs", "30", *options) >= 95.0
 
 
 @pytest.mark.slow
 def test_a_hundred_hidden_units_cross_entropy_and_weight_decay():
     options = ("--sizes", "784,100,10", "--cost", "cross-entropy", "--learning-rate", "0.5", "--l2", "1e-4")
-    assert best_accuracy(*options, "--train-size", "50000") >= 97.8
+    assert best_accuracy("mlp", "--epochs", "30", *options, "--train-size", "50000") >= 97.8
+
+
+@pytest.mark.slow
+def test_the_lenet_of_the_paper():
+    options = ("--epochs", "20", "--learning-rate", "0.002", "--batch-size", "32")
+    assert best_accuracy("lenet5", "--variant", "1998", *options) >= 99.05
+
+
+@pytest.mark.slow
+def test_todays_lenet():
+    options = ("--epochs", "40", "--learning-rate", "0.002", "--batch-size", "32")
+    assert best_accuracy("lenet5", *options) >= 99.2
