@@ -36,7 +36,7 @@ from jaxnets.kernels.images import (
 )
 from jaxnets.rule import rule
 
-_ENTRIES = 2**19
+_ENTRIES = 2**20
 """About as many entries of P, in at most 4096 rows, are made at a time."""
 
 

@@ -66,8 +66,8 @@ G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0
 SCALE = 576
 """What two factors G are too large by: 24²."""
 
-_ENTRIES = 2**15
-"""About as many blocks times channels, 256 to 512 blocks, and at least four examples, are transformed at a time."""
+_PRODUCTS = 2**21
+"""About as many multiplications are in each of the 36 products of a tile, of 128 to 512 blocks."""
 
 
 class _Blocks(NamedTuple):
@@ -82,7 +82,7 @@ class _Blocks(NamedTuple):
 
     def examples(self) -> int:
         """Of a tile."""
-        blocks = min(max(_ENTRIES // self.channels, 256), 512)
+        blocks = min(max(_PRODUCTS // self.channels**2, 128), 512)
         return max(4, blocks // (self.count[0] * self.count[1]))
 
     def margins(self) -> list[Pair]:

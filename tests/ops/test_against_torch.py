@@ -1,4 +1,4 @@
-"""Convolutions against PyTorch's, forward and backward, with the same numbers (needs the bench extra)."""
+"""Convolutions, pools and normalisations against PyTorch's, both ways, with the same numbers (needs the bench extra)."""
 
 import importlib
 
@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from jaxnets.ops.convolution import conv1d, conv2d, conv_transpose2d
+from jaxnets.ops.normalization import batch_norm, layer_norm, local_response_norm
+from jaxnets.ops.pooling import max_pool, max_pool_with_switches, mean_pool, unpool
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("x64")]
 
@@ -91,5 +93,72 @@ def test_conv1d(torch):
         lambda x, w, b: torch.nn.functional.conv1d(x, w, b, stride=2, padding=1, dilation=2),
         arrays,
         (channels_first, kernel_first, np.asarray),
+        channels_first,
+    )
+
+
+IMAGES = (3, 9, 8, 5)
+
+
+@pytest.mark.parametrize(("window", "stride", "pad"), [((2, 2), (2, 2), 0), ((3, 3), (2, 2), 1), ((3, 2), (1, 3), 1)])
+def test_pools(torch, window, stride, pad):
+    padding = ((pad, pad), (pad, pad))
+    functional = torch.nn.functional
+    pairs = [
+        (lambda x: max_pool(x, window=window, stride=stride, padding=padding), functional.max_pool2d),
+        (lambda x: mean_pool(x, window=window, stride=stride, padding=padding), functional.avg_pool2d),
+    ]
+    for ours, theirs in pairs:
+        assert_the_same(
+            torch,
+            ours,
+            lambda x, theirs=theirs: theirs(x, window, stride, pad),
+            normal(3, IMAGES),
+            (channels_first,),
+            channels_first,
+        )
+
+
+def test_unpooling(torch):
+    (x,) = normal(4, IMAGES)
+    (y, switches), _ = max_pool_with_switches.forward(jnp.asarray(x))
+    tensor = torch.tensor(np.ascontiguousarray(channels_first(x)))
+    peer, indices = torch.nn.functional.max_pool2d(tensor, 2, return_indices=True)
+    size = x.shape[1:3]
+    back = unpool(y, switches, size=size)
+    theirs = torch.nn.functional.max_unpool2d(peer, indices, 2, output_size=size)
+    np.testing.assert_array_equal(channels_first(np.asarray(back)), theirs.numpy())
+
+
+def test_batch_norm(torch):
+    assert_the_same(
+        torch,
+        lambda x, scale, shift: batch_norm(x, scale, shift, eps=1e-3),
+        lambda x, scale, shift: torch.nn.functional.batch_norm(x, None, None, scale, shift, training=True, eps=1e-3),
+        normal(5, IMAGES, (5,), (5,)),
+        (channels_first, np.asarray, np.asarray),
+        channels_first,
+    )
+
+
+def test_layer_norm(torch):
+    assert_the_same(
+        torch,
+        lambda x, scale, shift: layer_norm(x, scale, shift, eps=1e-3),
+        lambda x, scale, shift: torch.nn.functional.layer_norm(x, (5,), scale, shift, eps=1e-3),
+        normal(6, IMAGES, (5,), (5,)),
+        (np.asarray, np.asarray, np.asarray),
+        np.asarray,
+    )
+
+
+def test_local_response_norm(torch):
+    assert_the_same(
+        torch,
+        lambda x: local_response_norm(x, size=3, k=2.0, alpha=0.1, beta=0.75),
+        # PyTorch divides the sum of squares by their number.
+        lambda x: torch.nn.functional.local_response_norm(x, 3, 0.3, 0.75, 2.0),
+        normal(7, IMAGES),
+        (channels_first,),
         channels_first,
     )
