@@ -1,4 +1,4 @@
-"""Convolutions, pools and normalisations against PyTorch's, both ways, with the same numbers (needs the bench extra)."""
+"""Convolutions, pools and normalisations against PyTorch, both ways, with the same numbers (needs the bench extra)."""
 
 import importlib
 

@@ -1,7 +1,7 @@
 """Which kernel of `jaxnets.kernels` convolves on a CPU, in place of XLA's own convolution.
 
 XLA's takes several times as long for the gradients, and inside a loop, such as that of `jaxnets.train.fit`, ten to
-forty times as long, since it stays on one core there.  Called once, on few channels, it would be somewhat faster.
+forty times as long as outside of it.  Called once, on few channels, it would be somewhat faster.
 """
 
 from typing import Any
