@@ -179,7 +179,7 @@ def test_train_prints_a_line_for_each_epoch_and_the_accuracy(options):
     ],
 )
 def test_train_a_convolutional_network(network, options):
-    result = run("train", network, "--epochs", 2, *options)
+    result = run("train", network, "--epochs", 2, "--schedule", "constant", *options)
     assert result.exit_code == 0
     assert "epoch 2/2" in result.output
     accuracy = float(result.output.split("test accuracy ")[-1].split("%")[0])
