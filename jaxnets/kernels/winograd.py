@@ -143,7 +143,7 @@ def _weighted(x: Array, w: Array, b: Array | None, blocks: _Blocks) -> Array:
 
     def tile(carry: None, images: Array) -> tuple[None, Array]:
         m = [v @ u for v, u in zip(_pixels(images, blocks), u, strict=True)]
-        return carry, with_bias(_outputs(m, images.shape[0], blocks).astype(x.dtype), b)
+        return carry, _outputs(m, b, images.shape[0], blocks).astype(x.dtype)
 
     _, z = over_tiles(tile, None, (x,), blocks.examples())
     return z
@@ -185,10 +185,12 @@ def _pixels(x: Float[Array, "n h w c"], blocks: _Blocks) -> Six:
     return _taken_apart(B_T, padded, blocks.count)  # (CK6)
 
 
-def _outputs(m: Six, n: int, blocks: _Blocks) -> Float[Array, "n r s o"]:
-    """(CK7)."""
-    z = _put_together(A_T.T, m, n, blocks.count) / SCALE  # (CK7)
-    return z[:, : blocks.out[0], : blocks.out[1]]
+def _outputs(m: Six, b: Float[Array, " o"] | None, n: int, blocks: _Blocks) -> Float[Array, "n r s o"]:
+    """(CK7), and the bias."""
+    z = _put_together(A_T.T, m, n, blocks.count)
+    # The bias comes before the division: after it the compiler would fuse both, with a rounded 1/576.
+    biased = with_bias(z, None if b is None else SCALE * b.astype(z.dtype))
+    return biased[:, : blocks.out[0], : blocks.out[1]] / SCALE  # (CK7)
 
 
 def _output_cotangents(z_bar: Float[Array, "n r s o"], blocks: _Blocks) -> Six:
