@@ -2,6 +2,7 @@
 
 import os
 
+import hypothesis
 import jax
 import jaxtyping
 import pytest
@@ -12,6 +13,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)
 # XLA reads its flags when it is first used.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+
+# The same examples in every run: what is red here is red everywhere.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture
