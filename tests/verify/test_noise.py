@@ -46,6 +46,23 @@ def test_a_wrong_derivation_is_never_called_right(scale):
     assert v is Verdict.OK
 
 
+@pytest.mark.parametrize("place", range(8))
+def test_what_one_minus_y_loses_is_noise_wherever_it_stands(place):
+    """A sigmoid rounds to 1 at one unit of eight; the slopes of all are far smaller than what its rounding does."""
+
+    def loss(z):
+        return 0.5 * jnp.sum(jnp.exp(-jnp.logaddexp(0.0, -z)) ** 2)
+
+    def hand(z):
+        y = 1 / (1 + jnp.exp(-z))
+        return (y**2 * (1 - y),)
+
+    z = np.full(8, -60.0)
+    z[place] = 63.0
+    (row,) = verify.gradient(loss, hand, z, checks=(against_autodiff,)).rows
+    assert row.verdict is Verdict.NO_POWER
+
+
 def test_without_power_the_report_is_not_ok_and_not_wrong():
     """sin²x + cos²x - 1: the truth is nothing but noise."""
 
