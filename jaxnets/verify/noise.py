@@ -22,7 +22,7 @@ from jaxnets.verify.fast_compile import FAST_COMPILE
 from jaxnets.verify.leaves import is_inexact
 
 RUNS = 8
-"""Perturbed evaluations of a pull-back: of fewer, all may happen to round a one back to one, and miss what 1 - y loses."""
+"""Perturbed evaluations of a pull-back.  Of fewer, all may round a one back to one, and miss what 1 - y loses."""
 
 _ARITHMETIC = (
     *(p.add_p, p.sub_p, p.mul_p, p.div_p, p.pow_p, p.integer_pow_p, p.square_p, p.sqrt_p, p.rsqrt_p, p.cbrt_p),
