@@ -1,26 +1,20 @@
 """Convolutional layers and networks on a CPU: the kernels against JAX's autodiff of XLA's convolution, and PyTorch.
 
-Every variant gets the same arrays and gives the same results: before anything is timed, its gradients are compared with
-those of autodiff in float64.  The control is autodiff of the same kernels, which tells what the hand-derived way back
-adds to the reformulated way forward.  Run it with `python benchmarks/convolution.py [part of a title ...]`; the results
+Run it with `python benchmarks/convolution.py [part of a title ...]`; the results
 are written to benchmarks/results/convolution.md and .json.
 """
 
-import json
-import sys
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from functools import partial
-from multiprocessing import get_context
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import harness
+import comparison
 import jax
 import jax.numpy as jnp
 import networks
 import numpy as np
 import torch
+from comparison import RATE, Case, Gradients
 from jax import lax
 
 from jaxnets.nets import alexnet, inception, resnet
@@ -32,23 +26,7 @@ from jaxnets.ops.pooling import max_pool
 from jaxnets.rule import autodiff
 from jaxnets.train import value_and_grad_in_parts
 
-HAND, CONTROL, NATURAL = "jaxnets", "control: the same by autodiff", "jax.grad of XLA's operations"
-RATE = 0.1
 STEPS = 8
-
-Gradients = Callable[..., Any]
-"""From arguments to (value, gradients)."""
-
-
-class Case(NamedTuple):
-    """What all variants of a comparison do: `torch` makes of the arguments what runs it, for a memory format."""
-
-    title: str
-    hand: Gradients
-    control: Gradients
-    natural: Gradients
-    arguments: tuple[Any, ...]
-    torch: Callable[[torch.memory_format], Callable[[], Any]]
 
 
 def natural_conv(x: Any, w: Any, b: Any, stride: int, pad: int) -> jax.Array:
@@ -83,6 +61,12 @@ def torch_kernels(w: np.ndarray, form: torch.memory_format) -> torch.Tensor:
     return torch.tensor(w.transpose(3, 2, 0, 1)).contiguous(memory_format=form)
 
 
+def layouts(runner: Callable[[torch.memory_format], Callable[[], Any]]) -> dict[str, Callable[[], Callable[[], Any]]]:
+    """PyTorch in both of its layouts."""
+    forms = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+    return {f"PyTorch, {name}": partial(runner, form) for name, form in forms.items()}
+
+
 def layer(batch: int, size: int, channels: int, filters: int, kernel: int, stride: int = 1) -> Case:
     """One convolution with its bias: forward, and the gradients of all three arguments."""
     pad = kernel // 2
@@ -106,7 +90,7 @@ def layer(batch: int, size: int, channels: int, filters: int, kernel: int, strid
 
     title = f"{kernel} x {kernel}, {channels} to {filters} channels, stride {stride}, {batch} images {size} x {size}"
     natural = pulled_back(lambda x, w, b: natural_conv(x, w, b, stride, pad))
-    return Case(title, pulled_back(hand), pulled_back(autodiff(hand)), natural, (x, w, b, z_bar), torch_runner)
+    return Case(title, pulled_back(hand), pulled_back(autodiff(hand)), natural, (x, w, b, z_bar), layouts(torch_runner))
 
 
 def pool(batch: int, size: int, channels: int) -> Case:
@@ -119,7 +103,7 @@ def pool(batch: int, size: int, channels: int) -> Case:
 
     title = f"2 x 2 max pool, {channels} channels, {batch} images {size} x {size}"
     control = pulled_back(autodiff(max_pool))
-    return Case(title, pulled_back(max_pool), control, pulled_back(natural_pool), (x, y_bar), torch_runner)
+    return Case(title, pulled_back(max_pool), control, pulled_back(natural_pool), (x, y_bar), layouts(torch_runner))
 
 
 SHAPES = ((5, 5, 1, 6), (5, 5, 6, 16), (400, 120), (120, 84), (84, 10))
@@ -225,7 +209,7 @@ def lenet(batch: int, steps: int = 1, micro_batch: int | None = None) -> Case:
         wrap(autodiff(lenet_loss)),
         natural(natural_lenet_loss),
         arguments,
-        torch_runner,
+        layouts(torch_runner),
     )
 
 
@@ -277,7 +261,7 @@ def network(
         wrap(autodiff(loss)),
         wrap(natural_loss),
         (jax.tree.map(np.asarray, params), *((x[0], t[0]) if steps == 1 else (x, t))),
-        torch_runner,
+        layouts(torch_runner),
     )
 
 
@@ -333,110 +317,9 @@ CASES: tuple[Callable[[], Case], ...] = (
     four_inception_modules,
 )
 
-
-class Result(NamedTuple):
-    """A finished comparison, and how far off the results of a variant are, as a part of the largest entry of each."""
-
-    report: harness.Report
-    errors: Mapping[str, float]
-
-
-def measured(number: int) -> Result:
-    """The case of this number."""
-    case = CASES[number]()
-    exact = float64_results(case)
-    variants, errors = {}, {}
-    arguments = jax.tree.map(jnp.asarray, case.arguments)
-    for name, function in ((HAND, case.hand), (CONTROL, case.control), (NATURAL, case.natural)):
-        compiled = jax.jit(function).lower(*arguments).compile()
-        errors[name] = largest_error(compiled(*arguments), exact)
-        variants[name] = harness.Variant(
-            lambda compiled=compiled: jax.block_until_ready(compiled(*arguments)), 1, compiled
-        )
-    for name, error in errors.items():
-        assert error < max(1e-4, 4 * errors[NATURAL]), f"{case.title}: {name} is off by {error:.1e}"
-    for form, name in ((torch.contiguous_format, "PyTorch, NCHW"), (torch.channels_last, "PyTorch, channels_last")):
-        variants[name] = harness.Variant(case.torch(form))
-    report = harness.measure(variants, HAND, title=case.title, packages=("torch",), blocks=5, limit_s=LIMIT_S)
-    return Result(report, errors)
-
-
-LIMIT_S = 120.0
-"""Time for one case."""
-
-RECORDS = Path(__file__).parent / "results" / "convolution.json"
-
-
-def float64_results(case: Case) -> list[np.ndarray]:
-    with jax.enable_x64():
-        wide = jax.tree.map(lambda a: jnp.asarray(a, np.float64 if a.dtype == np.float32 else None), case.arguments)
-        return [np.asarray(leaf) for leaf in jax.tree.leaves(jax.jit(case.natural)(*wide))]
-
-
-def largest_error(results: Any, exact: list[np.ndarray]) -> float:
-    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(results)]
-    return max(float(np.abs(ours - true).max() / np.abs(true).max()) for ours, true in zip(leaves, exact, strict=True))
-
-
-def to_markdown(results: list[Result]) -> str:
-    """One table for all cases."""
-    machine = "; ".join(f"{key} {value}" for key, value in results[0].report.machine.items())
-    lines = [
-        "# Convolutional layers and networks on a CPU",
-        "",
-        "Forward and backward, or steps of training. Medians over quiet blocks (quartiles in brackets). Ratio: time of "
-        f"the variant / time of `{HAND}`. Error: the largest of any entry of any result, as a part of the largest "
-        "entry of that result, against autodiff in float64.",
-        "",
-        machine,
-    ]
-    for report, errors in results:
-        lines += [
-            "",
-            f"## {report.title}",
-            "",
-            "| variant | time | ratio | quiet blocks | temporary memory | error |",
-            "| --- | ---: | ---: | ---: | ---: | ---: |",
-        ]
-        for row, table_line in zip(
-            report.rows, harness.to_markdown(report).splitlines()[-len(report.rows) :], strict=True
-        ):
-            error = f"{errors[row.name]:.1e}" if row.name in errors else ""
-            lines.append(f"{table_line} {error} |")
-    return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    wanted = sys.argv[1:]
-    results = earlier()
-    titles = [make().title for make in CASES]
-    for number, title in enumerate(titles):
-        if wanted and not any(part in title for part in wanted):
-            continue
-        # Each in a process of its own: what an earlier case left of the heap changes the times of the next.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            result = results[title] = process.submit(measured, number).result()
-        print(harness.to_markdown(result.report), result.errors, flush=True)
-        write([results[title] for title in titles if title in results])
-
-
-def earlier() -> dict[str, Result]:
-    """The results of earlier runs by their titles, so that a part can be measured again."""
-    if not RECORDS.exists():
-        return {}
-    results = {}
-    for record in json.loads(RECORDS.read_text()):
-        rows = tuple(harness.Row(**row) for row in record.pop("rows"))
-        errors = record.pop("errors")
-        results[record["title"]] = Result(harness.Report(**record, rows=rows), errors)
-    return results
-
-
-def write(results: list[Result]) -> None:
-    records = [{**harness.to_record(report), "errors": dict(errors)} for report, errors in results]
-    RECORDS.write_text(json.dumps(records, indent=2) + "\n")
-    RECORDS.with_suffix(".md").write_text(to_markdown(results))
-
+RECORD = comparison.Record(
+    "convolution", "Convolutional layers and networks on a CPU", "Forward and backward, or steps of training."
+)
 
 if __name__ == "__main__":
-    main()
+    comparison.main(RECORD, CASES)
