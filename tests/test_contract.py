@@ -43,7 +43,13 @@ WINDOWED = (
 )
 """What has windows that do not fit into a single pixel."""
 
-BATCH = {"mlp": 7, "neuron": 5, "cnn": 7, "lenet": 2, "lenet1998": 2, "dropout": 5}
+GATED = ("recurrence/lstm", "recurrence/gru", "recurrence/attention_lstm", "lstm", "gru")
+"""What has several columns of weights for each unit."""
+
+BATCH = {
+    **{"mlp": 7, "neuron": 5, "cnn": 7, "lenet": 2, "lenet1998": 2, "dropout": 5},
+    **{"jordan": 2, "rnn": 2, "lstm": 2, "gru": 2},
+}
 """The batch size of a sample, where it is not simply the first axis of the first argument."""
 
 
@@ -162,7 +168,7 @@ def test_a_batch_of_one(entry):
     [
         e
         for e in DERIVATIONS
-        if not e.name.startswith(("mlp/sgd_block", *WINDOWED)) and not e.name.endswith(("/prime", "/second"))
+        if not e.name.startswith(("mlp/sgd_block", *WINDOWED, *GATED)) and not e.name.endswith(("/prime", "/second"))
     ],
     ids=lambda entry: entry.name,
 )
@@ -178,7 +184,7 @@ def test_all_axes_of_size_one(entry):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
 
 
-OPERATIONS = ("losses", "convolution", "kernels", "pooling", "normalization", "residual", "embedding")
+OPERATIONS = ("losses", "convolution", "kernels", "pooling", "normalization", "residual", "embedding", "recurrence")
 """Families whose entries are functions of their own, which speak for themselves."""
 
 
@@ -186,7 +192,7 @@ def speaker(entry):
     """The name that an error message begins with: that of the function, or of the network that it belongs to."""
     family, *names = entry.name.split("/")
     name = names[0] if family in OPERATIONS else family
-    return "sigmoid_cross_entropy" if name == "bernoulli_negative_elbo" else name
+    return {"bernoulli_negative_elbo": "sigmoid_cross_entropy", "rnn": "elman"}.get(name, name)
 
 
 FITS_ANY_SHAPE = (
@@ -194,7 +200,7 @@ FITS_ANY_SHAPE = (
     "normalization/local_response_norm",
 )
 
-LINES_WILL_DO = ("convolution/convolve2d", "embedding/embed")
+LINES_WILL_DO = ("convolution/convolve2d", "embedding/embed", "losses/token_cross_entropy")
 """What takes any number of rows, but no vector in place of a matrix."""
 
 
@@ -208,6 +214,10 @@ def test_bad_shapes_are_named(entry):
         broken = (args[0], args[1][:, :-1])
     elif entry.name.startswith("mlp/") or entry.name in FIXED_SIZE:
         broken = (args[0], (args[1][0][:, :-1], args[1][1]))
+    elif entry.name in ("rnn", "lstm", "gru"):
+        broken = (args[0], (args[1][0][..., :-1], args[1][1]))
+    elif entry.name == "jordan":
+        broken = (args[0], args[1][..., :-1], args[2])
     elif entry.name == "rbf":
         broken = (args[0][:, :-1], args[1])
     elif len(args) == 1 or entry.name in LINES_WILL_DO:

@@ -12,6 +12,7 @@ from jaxnets.catalog.convolution import CONVOLUTION
 from jaxnets.catalog.convolution_kernels import CONVOLUTION_KERNELS
 from jaxnets.catalog.convolutional_networks import CONVOLUTIONAL_NETWORKS
 from jaxnets.catalog.pooling_and_normalization import DROPOUT, NORMALIZATION, POOLING
+from jaxnets.catalog.recurrence import RECURRENCE
 from jaxnets.catalog.residual import EMBEDDING, RESIDUAL
 from jaxnets.catalog.samples import Sample, normal
 from jaxnets.nets import mlp, neuron
@@ -121,6 +122,7 @@ DERIVATIONS: tuple[Derivation, ...] = (
         "LS39",
         "LS40",
     ),
+    _loss("token_cross_entropy", _L.token_cross_entropy, samples.logits_of_sequences, "LS60", "LS61"),
     _loss("binary_cross_entropy", _L.binary_cross_entropy, samples.probabilities, "LS41", "LS42"),
     _loss("sigmoid_cross_entropy", _L.sigmoid_cross_entropy, _PAIR, "LS43", "LS44"),
     _loss("gaussian_negative_log_likelihood", _L.gaussian_negative_log_likelihood, samples.gaussians, "LS45", "LS46"),
@@ -186,4 +188,5 @@ DERIVATIONS: tuple[Derivation, ...] = (
     *RESIDUAL,
     *EMBEDDING,
     *CONVOLUTIONAL_NETWORKS,
+    *RECURRENCE,
 )

@@ -43,6 +43,13 @@ def normal_and_labels(key: Array) -> tuple[Any, ...]:
     return jax.random.normal(logits_key, (5, 3)), jax.random.randint(label_key, (5,), 0, 3)
 
 
+def logits_of_sequences(key: Array) -> tuple[Any, ...]:
+    """Logits and words of sequences, of which two are over before the end."""
+    logits_key, word_key = jax.random.split(key)
+    words = jax.random.randint(word_key, (3, 5), 0, 4, jnp.int32)
+    return jax.random.normal(logits_key, (3, 5, 4)), words, jnp.array([5, 2, 1], jnp.int32)
+
+
 def probabilities(key: Array) -> tuple[Any, ...]:
     """Two arrays of probabilities, away from 0 and 1."""
     a, y = jax.random.uniform(key, (2, 5, 3), minval=0.05, maxval=0.95)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxnets.kernels.parts import accumulator, part_size, varying_with
+
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 """Zeros (above, below), (left, right)."""
@@ -71,9 +73,7 @@ def over_tiles(
     n = arrays[0].shape[0]
     if n <= size:
         return step(carry, *arrays)
-    each = max(divisor for divisor in range(1, size + 1) if n % divisor == 0)
-    if 2 * each < size:
-        each = -(-n // -(-n // size))
+    each = part_size(n, size)
     count = -(-n // each)
     missing = count * each - n
 
@@ -81,16 +81,9 @@ def over_tiles(
         filled = jnp.pad(a, ((0, missing), *((0, 0),) * (a.ndim - 1))) if missing else a
         return filled.reshape(count, each, *a.shape[1:])
 
-    # Inside a shard_map the carry differs from shard to shard as soon as something of the arrays is added to it.
-    varying = frozenset[str]().union(*(_varying(a) for a in arrays))
-    carry = jax.tree.map(lambda c: lax.pcast(c, tuple(varying - _varying(c)), to="varying"), carry)
+    carry = varying_with(carry, arrays)
     carry, outputs = lax.scan(lambda c, tiles: step(c, *tiles), carry, tuple(map(split, arrays)))
     return carry, jax.tree.map(lambda y: y.reshape(count * each, *y.shape[2:])[:n], outputs)
-
-
-def _varying(a: Array) -> frozenset[str]:
-    aval: Any = jax.typeof(a)
-    return aval.manual_axis_type.varying
 
 
 def overlapped(a: Array, *, entry: int, place: int, step: int, start: int, length: int) -> Array:
@@ -122,13 +115,3 @@ def overlapped(a: Array, *, entry: int, place: int, step: int, start: int, lengt
         phases.append(total)
     flat = jnp.stack(phases, axis + 1).reshape(*shape[:axis], step * blocks, *shape[axis + 1 :])
     return lax.slice_in_dim(flat, start, start + length, axis=axis)
-
-
-def added(total: Any, contribution: Any) -> Any:
-    """Their sum, array by array."""
-    return jax.tree.map(jnp.add, total, contribution)
-
-
-def accumulator(dtype: Any) -> Any:
-    """The dtype in which sums over many tiles are kept: at least float32."""
-    return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype

@@ -26,14 +26,13 @@ from jaxnets.kernels.images import (
     Padding,
     Pair,
     Residuals,
-    accumulator,
-    added,
     bias_cotangent,
     out_size,
     over_tiles,
     overlapped,
     with_bias,
 )
+from jaxnets.kernels.parts import accumulator, added
 from jaxnets.rule import rule
 
 _ENTRIES = 2**20

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxnets.kernels.images import Residuals, accumulator, added, bias_cotangent, out_size, over_tiles, with_bias
+from jaxnets.kernels.images import Residuals, bias_cotangent, out_size, over_tiles, with_bias
+from jaxnets.kernels.parts import accumulator, added
 from jaxnets.rule import rule
 
 _ROWS = 4096

@@ -36,13 +36,12 @@ from jaxnets.kernels.images import (
     Padding,
     Pair,
     Residuals,
-    accumulator,
-    added,
     bias_cotangent,
     out_size,
     over_tiles,
     with_bias,
 )
+from jaxnets.kernels.parts import accumulator, added
 from jaxnets.rule import rule
 
 A_T = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])

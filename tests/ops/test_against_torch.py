@@ -1,4 +1,4 @@
-"""Convolutions, pools and normalisations against PyTorch, both ways, with the same numbers (needs the bench extra)."""
+"""Layers against PyTorch, both ways, with the same numbers (needs the bench extra)."""
 
 import importlib
 
@@ -7,9 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnets.nets import birnn, recurrent
+from jaxnets.nets import lstm as lstm_layer
 from jaxnets.ops.convolution import conv1d, conv2d, conv_transpose2d
 from jaxnets.ops.normalization import batch_norm, layer_norm, local_response_norm
 from jaxnets.ops.pooling import max_pool, max_pool_with_switches, mean_pool, unpool
+from jaxnets.ops.recurrence import LSTMState, elman, gru, lstm
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("x64")]
 
@@ -162,3 +165,112 @@ def test_local_response_norm(torch):
         (channels_first,),
         channels_first,
     )
+
+
+def recurrent_peer(torch, kind, shapes, layers=1, bidirectional=False):
+    """PyTorch's module in float64, with weights drawn from N(0, 1)."""
+    module = kind(*shapes, num_layers=layers, bidirectional=bidirectional, batch_first=True, dtype=torch.float64)
+    generator = np.random.default_rng(5)
+    with torch.no_grad():
+        for weights in module.parameters():
+            weights.copy_(torch.tensor(generator.normal(size=tuple(weights.shape))))
+    return module
+
+
+def peer_weights(module, suffix="l0"):
+    """w_x, w_h and both biases."""
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    w_x, w_h, *biases = (getattr(module, f"{name}_{suffix}") for name in names)
+    return w_x, w_h, *biases
+
+
+def assert_same_gradients(outputs, inputs, hand, arguments):
+    """Of the sum of the sines of all outputs."""
+    sum(output.sin().sum() for output in outputs).backward()
+
+    def value(*args):
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(hand(*args)))
+
+    for theirs, ours in zip(inputs, jax.grad(value, range(len(inputs)))(*arguments), strict=True):
+        np.testing.assert_allclose(ours, theirs.grad, rtol=1e-11, atol=1e-12)
+
+
+def test_elman(torch):
+    module = recurrent_peer(torch, torch.nn.RNN, (3, 5))
+    x, h_0 = (torch.tensor(a, requires_grad=True) for a in normal(0, (4, 7, 3), (1, 4, 5)))
+    w_x, w_h, b_x, b_h = peer_weights(module)
+    h, last = module(x, h_0)
+
+    def hand(x, h_0, w_x, w_h, b):
+        return elman(x, w_x.T, w_h.T, b, h_0[0])
+
+    numbers = [jnp.asarray(a.detach().numpy()) for a in (x, h_0, w_x, w_h, b_x + b_h)]
+    np.testing.assert_allclose(hand(*numbers)[0], h.detach(), rtol=1e-12)
+    assert_same_gradients((h, last), (x, h_0, w_x, w_h, b_x), hand, numbers)
+
+
+def test_lstm(torch):
+    module = recurrent_peer(torch, torch.nn.LSTM, (3, 5))
+    x = torch.tensor(normal(0, (4, 7, 3))[0], requires_grad=True)
+    h_0, c_0 = (torch.tensor(a) for a in normal(1, (1, 4, 5), (1, 4, 5)))
+    w_x, w_h, b_x, b_h = peer_weights(module)
+    h, (last, cell) = module(x, (h_0, c_0))
+    state = LSTMState(jnp.asarray(h_0[0].numpy()), jnp.asarray(c_0[0].numpy()))
+
+    def hand(x, w_x, w_h, b):
+        return lstm(x, w_x.T, w_h.T, b, state)
+
+    numbers = [jnp.asarray(a.detach().numpy()) for a in (x, w_x, w_h, b_x + b_h)]
+    np.testing.assert_allclose(hand(*numbers)[0], h.detach(), rtol=1e-12)
+    assert_same_gradients((h, last, cell), (x, w_x, w_h, b_x), hand, numbers)
+
+
+def test_gru(torch):
+    """PyTorch has two biases for each gate; those of n are different ones."""
+    module = recurrent_peer(torch, torch.nn.GRU, (3, 5))
+    x = torch.tensor(normal(0, (4, 7, 3))[0], requires_grad=True)
+    h_0 = torch.tensor(normal(1, (1, 4, 5))[0])
+    w_x, w_h, b_x, b_h = peer_weights(module)
+    h, last = module(x, h_0)
+
+    def hand(x, w_x, w_h, b_x, b_h):
+        b = b_x + jnp.concatenate([b_h[:10], jnp.zeros(5)])
+        return gru(x, w_x.T, w_h.T, b, b_h[10:], jnp.asarray(h_0[0].numpy()))
+
+    numbers = [jnp.asarray(a.detach().numpy()) for a in (x, w_x, w_h, b_x, b_h)]
+    np.testing.assert_allclose(hand(*numbers)[0], h.detach(), rtol=1e-12)
+    assert_same_gradients((h, last), (x, w_x, w_h, b_x, b_h), hand, numbers)
+
+
+def test_lengths_are_packed_sequences(torch):
+    module = recurrent_peer(torch, torch.nn.LSTM, (3, 5))
+    (x,) = normal(0, (4, 7, 3))
+    lengths = np.array([7, 1, 4, 6])
+    rnn = torch.nn.utils.rnn
+    packed = rnn.pack_padded_sequence(torch.tensor(x), torch.tensor(lengths), batch_first=True, enforce_sorted=False)
+    h, (last, cell) = module(packed)
+    h, _ = rnn.pad_packed_sequence(h, batch_first=True)
+    w_x, w_h, b_x, b_h = (jnp.asarray(a.detach().numpy()) for a in peer_weights(module))
+    zeros = jnp.zeros((4, 5))
+    ours, state = lstm(jnp.asarray(x), w_x.T, w_h.T, b_x + b_h, LSTMState(zeros, zeros), jnp.asarray(lengths))
+    np.testing.assert_allclose(ours, h.detach(), rtol=1e-12)
+    np.testing.assert_allclose(state.h, last[0].detach(), rtol=1e-12)
+    np.testing.assert_allclose(state.c, cell[0].detach(), rtol=1e-12)
+
+
+def test_deep_bidirectional_lstm(torch):
+    """PyTorch's second layer reads both directions of the first: Between.JOINED."""
+    module = recurrent_peer(torch, torch.nn.LSTM, (3, 5), layers=2, bidirectional=True)
+    (x,) = normal(0, (4, 7, 3))
+
+    def layer(suffix):
+        w_x, w_h, b_x, b_h = (jnp.asarray(a.detach().numpy()) for a in peer_weights(module, suffix))
+        return lstm_layer.Layer(w_x.T, w_h.T, b_x + b_h)
+
+    layers = tuple(birnn.Directions(layer(f"l{k}"), layer(f"l{k}_reverse")) for k in range(2))
+    head = recurrent.Head(jnp.zeros((10, 1)), jnp.zeros(1))
+    params = birnn.Params(layers, head)
+    h, ends = birnn.states(params, recurrent.Sequences(jnp.asarray(x)), cell=lstm_layer.CELL)
+    theirs, (last, _) = module(torch.tensor(x))
+    np.testing.assert_allclose(h, theirs.detach(), rtol=1e-12)
+    np.testing.assert_allclose(ends, np.concatenate(list(last[2:].detach().numpy()), -1), rtol=1e-12)

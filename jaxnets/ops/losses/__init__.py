@@ -33,3 +33,4 @@ from jaxnets.ops.losses.margin import squared_hinge as squared_hinge
 from jaxnets.ops.losses.margin import zero_one as zero_one
 from jaxnets.ops.losses.penalty import l2_penalty as l2_penalty
 from jaxnets.ops.losses.reduction import Reduction as Reduction
+from jaxnets.ops.losses.tokens import token_cross_entropy as token_cross_entropy
