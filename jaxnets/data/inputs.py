@@ -22,6 +22,15 @@ def as_images(images: UInt8[np.ndarray, "n h w"]) -> Float32[np.ndarray, "n h w 
     return images[..., None] / np.float32(255)
 
 
+def as_rows(images: UInt8[np.ndarray, "n h w"]) -> Float32[np.ndarray, "n h w"]:
+    """Return each image as a sequence for a recurrent network, which reads a row at a time: time h, features w.
+
+    Numbers are in [0, 1], pixel / 255. Raises ValueError when images is not a uint8 array of three axes.
+    """
+    _check_images("as_rows", images)
+    return images / np.float32(255)
+
+
 def one_hot(labels: Integer[np.ndarray, " n"], n_classes: int) -> Float32[np.ndarray, "n n_classes"]:
     """Return a row for each label: 1 in the label's column, 0 in the others.
 
