@@ -197,6 +197,30 @@ def test_train_a_deep_network(network, options):
     assert "test accuracy " in result.output
 
 
+@pytest.mark.parametrize(
+    ("network", "options", "reached"),
+    [
+        ("lstm", ("--length", 20, "--examples", 60_000, "--forget", 3, "--batch-size", 32), 99),
+        ("gru", ("--examples", 10_000, "--epochs", 2), 99),
+        ("rnn", ("--examples", 1000, "--epochs", 2, "--layers", 2, "--learning-rate", 0.005), 25),
+        ("gru", ("--task", "temporal-order", "--examples", 200, "--epochs", 1), 0),
+        ("lstm", ("--task", "copy", "--length", 5, "--examples", 200), 0),
+    ],
+)
+def test_train_a_recurrent_network(network, options, reached):
+    """The adding problem, the embedded Reber grammar, MNIST row by row; and that the others run."""
+    result = run("train", network, *options)
+    assert result.exit_code == 0
+    assert float(result.output.split("best ")[-1].split("%")[0]) >= reached
+
+
+def test_train_a_model_of_characters():
+    result = run("train", "gru", "--task", "characters", "--length", 200, "--units", 16, "--epochs", 1)
+    assert result.exit_code == 0
+    assert "bits a character" in result.output
+    assert len(result.output.split("s of training\n")[-1].strip()) > 100
+
+
 def test_training_stops_at_a_loss_that_is_not_finite():
     result = run(
         "train", "mlp", "--cost", "cross-entropy", "--activation", "relu", "--learning-rate", 1e19, "--epochs", 1

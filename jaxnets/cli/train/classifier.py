@@ -1,7 +1,7 @@
 """What the training of every classifier of images has in common: options, data, and the run with its report."""
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -112,17 +112,36 @@ def run(
         return {"test accuracy": mean_in_batches(score, (test_images, test_labels), batch_size=1000)}
 
     console.print(f"{name}: {len(data[0])} training and {len(test_images)} test images, {jax.devices()[0]}")
+    trained(step, state, data, evaluate=evaluate, shown="test accuracy", key=key, block=block, epochs=epochs)
+
+
+def trained(
+    step: Step,
+    state: State,
+    data: Any,
+    *,
+    evaluate: Callable[[Any], Mapping[str, Array]],
+    shown: str,
+    key: Array,
+    block: int,
+    epochs: int,
+) -> State:
+    """Train, with a line for each epoch; print the last value and the best of the metric `shown`, a fraction.
+
+    Exit status 1 if the loss becomes infinite or not a number.
+    """
     try:
         with epoch_progress(epochs) as on_epoch:
-            _, history = fit(
+            state, history = fit(
                 step, state, data, key=key, batch_size=block, epochs=epochs, evaluate=evaluate, on_epoch=on_epoch
             )
     except NonFiniteError as error:
         console.print(f"stopped: {error}", markup=False, highlight=False)
         raise typer.Exit(1) from None
-    accuracies = [epoch.metrics["test accuracy"] for epoch in history]
-    best = max(range(epochs), key=accuracies.__getitem__)
+    values = [epoch.metrics[shown] for epoch in history]
+    best = max(range(epochs), key=values.__getitem__)
     console.print(
-        f"test accuracy {accuracies[-1]:.2%}, best {accuracies[best]:.2%} after epoch {history[best].epoch}, "
+        f"{shown} {values[-1]:.2%}, best {values[best]:.2%} after epoch {history[best].epoch}, "
         f"{sum(epoch.seconds for epoch in history):.1f} s of training"
     )
+    return state

@@ -1,0 +1,144 @@
+"""`jaxnets train rnn`, `lstm` and `gru`: recurrent networks on the tasks that they are known by."""
+
+from functools import partial
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import typer
+
+from jaxnets.cli.console import console
+from jaxnets.cli.train.classifier import (
+    BatchSize,
+    Epochs,
+    LearningRate,
+    Optimizer,
+    OptimizerOption,
+    Plan,
+    Schedule,
+    ScheduleOption,
+    Seed,
+    trained,
+)
+from jaxnets.cli.train.tasks import TaskName, make
+from jaxnets.data import decode, encode, public_domain_text
+from jaxnets.nets import gru, language_model, lstm, rnn
+from jaxnets.nets.recurrent import Cell
+from jaxnets.train import gradient_step, init_state, mean_in_batches
+
+TaskOption = Annotated[TaskName, typer.Option(help="What to learn.")]
+Length = Annotated[
+    int, typer.Option(min=1, help="Time lag of adding and copy; characters read at once; else without effect.")
+]
+Units = Annotated[int, typer.Option(min=1, help="Units of each layer.")]
+Layers = Annotated[int, typer.Option(min=1, help="Number of recurrent layers.")]
+Examples = Annotated[int, typer.Option(min=1, help="Training sequences, where they are drawn at random.")]
+Clip = Annotated[float, typer.Option(min=0.0, help="Largest norm of the gradient; beyond it is scaled down.")]
+
+
+def train_rnn(
+    task: TaskOption = TaskName.MNIST_ROWS,
+    length: Length = 100,
+    units: Units = 64,
+    layers: Layers = 1,
+    examples: Examples = 74_000,
+    optimizer: OptimizerOption = Optimizer.ADAM,
+    learning_rate: LearningRate = 0.002,
+    schedule: ScheduleOption = Schedule.COSINE,
+    batch_size: BatchSize = 50,
+    epochs: Epochs = 10,
+    clip: Clip = 1.0,
+    seed: Seed = 0,
+) -> None:
+    """Train simple recurrent networks (Elman).
+
+    Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
+    """
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    _train(rnn.CELL, task, length, (units,) * layers, examples, plan, clip)
+
+
+def train_lstm(
+    task: TaskOption = TaskName.ADDING,
+    length: Length = 100,
+    units: Units = 32,
+    layers: Layers = 1,
+    forget: Annotated[float, typer.Option(help="Bias of the forget gates: e to it is about the steps kept.")] = 5.0,
+    examples: Examples = 74_000,
+    optimizer: OptimizerOption = Optimizer.ADAM,
+    learning_rate: LearningRate = 0.01,
+    schedule: ScheduleOption = Schedule.COSINE,
+    batch_size: BatchSize = 50,
+    epochs: Epochs = 1,
+    clip: Clip = 1.0,
+    seed: Seed = 0,
+) -> None:
+    """Train LSTM networks.
+
+    Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
+    """
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    cell = lstm.CELL._replace(init=partial(lstm.init, forget=forget))
+    _train(cell, task, length, (units,) * layers, examples, plan, clip)
+
+
+def train_gru(
+    task: TaskOption = TaskName.REBER,
+    length: Length = 100,
+    units: Units = 32,
+    layers: Layers = 1,
+    examples: Examples = 20_000,
+    optimizer: OptimizerOption = Optimizer.ADAM,
+    learning_rate: LearningRate = 0.01,
+    schedule: ScheduleOption = Schedule.COSINE,
+    batch_size: BatchSize = 50,
+    epochs: Epochs = 3,
+    clip: Clip = 1.0,
+    seed: Seed = 0,
+) -> None:
+    """Train networks of gated recurrent units.
+
+    Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
+    """
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    _train(gru.CELL, task, length, (units,) * layers, examples, plan, clip)
+
+
+def _train(
+    cell: Cell, name: TaskName, length: int, hidden: tuple[int, ...], examples: int, plan: Plan, clip: float
+) -> None:
+    task = make(name, length, examples, plan.seed)
+    train, test = (jax.tree.map(jnp.asarray, batch) for batch in (task.train, task.test))
+    count, tested = (len(jax.tree.leaves(batch)[0]) for batch in (train, test))
+    if plan.batch_size > count:
+        raise typer.BadParameter(f"--batch-size is {plan.batch_size}, there are {count} training sequences")
+    params_key, order_key, text_key = jax.random.split(jax.random.key(plan.seed), 3)
+    params = task.init(params_key, cell, hidden)
+    update = optax.chain(optax.clip_by_global_norm(clip), plan.update(count))
+
+    def metrics(params: object) -> dict[str, jax.Array]:
+        return mean_in_batches(partial(task.metrics, cell, params), test, batch_size=256)
+
+    console.print(f"{name.value}: {count} training and {tested} test sequences, {jax.devices()[0]}")
+    state = trained(
+        gradient_step(partial(task.loss, cell), update),
+        init_state(params, update),
+        train,
+        evaluate=metrics,
+        shown="legal" if name is TaskName.REBER else "correct",
+        key=order_key,
+        block=plan.batch_size,
+        epochs=plan.epochs,
+    )
+    if name is TaskName.CHARACTERS:
+        console.print(written(state.params, cell, text_key), markup=False, highlight=False)
+
+
+def written(params: language_model.Params, cell: Cell, key: jax.Array, length: int = 400) -> str:
+    """What a model of the characters of the plays writes after a line's end."""
+    characters = public_domain_text().characters
+    prompt = jnp.asarray(encode("\n", characters))[None]
+    codes = jax.jit(partial(language_model.generate, length=length, cell=cell, temperature=0.8))(params, key, prompt)
+    return decode(np.asarray(codes[0]), characters)
