@@ -1,17 +1,20 @@
-"""Measure how gradients vanish or explode, through time and through depth, and draw it.
+"""Measure how gradients vanish or explode, through time and through depth, in networks that have not been trained.
 
-`python examples/vanishing_gradients.py --picture vanishing.png`
+`python examples/vanishing_gradients.py --picture vanishing-gradients.png`
 
-Through time: the norm of the delta of each step before the end of a sequence, whose last state alone has a cost.
-Through depth: the norm of the gradient of the biases of each layer of networks that have not been trained, on MNIST.
+Through time, the last state of a sequence alone has a cost: its gradient is carried back step by step, first where the
+inputs are so weak that all slopes are 1, then with inputs of variance 1.  Through depth, the cost is the cross entropy
+of images of MNIST.
 """
 
 import argparse
+import math
 
 import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
+from jax.nn import initializers
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
@@ -25,103 +28,144 @@ from jaxnets.ops.recurrence import lstm as lstm_rule
 from jaxnets.ops.recurrence.elman import elman_deltas
 from jaxnets.ops.recurrence.lstm import lstm_deltas
 
-STEPS, UNITS, BATCH = 100, 64, 32
-LAYERS = 10
+UNITS, BATCH, INPUTS = 64, 16, 3
+WEAK, STRONG = 1e-30, 1.0
+LAYERS, WIDTH = 10, 100
+RADII = (0.5, 0.9, 1.0, 1.2)
+SIGMOID, LARGE, RELU, HE = "sigmoid, N(0, 1/n)", "sigmoid, N(0, 16/n)", "ReLU, N(0, 1/n)", "ReLU, N(0, 2/n)"
+COLOURS = {
+    "tanh, ρ = 0.5": "C0",
+    "tanh, ρ = 0.9": "C2",
+    "tanh, ρ = 1.0": "C1",
+    "tanh, ρ = 1.2": "C3",
+    "tanh, orthogonal": "black",
+    "LSTM, forget bias 0": "C9",
+    "LSTM, forget bias 1": "C4",
+    "LSTM, forget bias 2": "C6",
+}
 
 
-def sequences(key):
-    """Inputs so weak that tanh units stay where their slope is 1, also where the state grows."""
-    return 1e-9 * jax.random.normal(key, (BATCH, STEPS, 3))
+def back_from_the_end(delta):
+    """The root of the mean square over the examples of ‖δ_t‖, relative to the last step, which comes first."""
+    norms = np.sqrt(np.asarray(jnp.square(delta).sum(2).mean(1)))[::-1]
+    return norms / norms[0]
 
 
-def norms(delta):
-    """Of the delta of each step, the mean over the examples; the last step first."""
-    return np.asarray(jnp.linalg.norm(delta, axis=2).mean(1))[::-1]
+def inputs(strength, steps):
+    """Sequences, and the gradient of the cost with respect to the last state."""
+    x_key, bar_key = jax.random.split(jax.random.key(0))
+    return strength * jax.random.normal(x_key, (BATCH, steps, INPUTS)), jax.random.normal(bar_key, (BATCH, UNITS))
 
 
-def tanh_network(w_h, key):
-    """Norms of the deltas of a simple recurrent network, of the sum of whose last state the cost is."""
-    x_key, w_key = jax.random.split(key)
-    x, w_x = sequences(x_key), jax.random.normal(w_key, (3, UNITS))
-    (h, last), residuals = elman.forward(x, w_x, w_h, jnp.zeros(UNITS), jnp.zeros((BATCH, UNITS)), chunk=STEPS)
-    return norms(elman_deltas(residuals, (jnp.zeros_like(h), jnp.ones_like(last)), chunk=STEPS)[1])
+def tanh_network(w_h, strength, steps):
+    """Norms of the deltas of a simple recurrent network."""
+    x, last_bar = inputs(strength, steps)
+    w_x = initializers.glorot_uniform()(jax.random.key(1), (INPUTS, UNITS), float)
+    (h, _), residuals = elman.forward(x, w_x, w_h, jnp.zeros(UNITS), jnp.zeros((BATCH, UNITS)), chunk=steps)
+    return back_from_the_end(elman_deltas(residuals, (jnp.zeros_like(h), last_bar), chunk=steps)[1])
 
 
-def lstm_network(forget, key):
-    """Norms of the deltas of an LSTM whose forget gates have this bias; the cost is the sum of the last cells.
-
-    Its recurrent weights are a tenth of orthogonal ones, so that what is seen is the way through the cells.
-    """
-    x_key, w_key = jax.random.split(key)
-    layer = lstm.init(w_key, 3, UNITS, forget=forget)
-    (h, last), residuals = lstm_rule.forward(
-        sequences(x_key), layer.w_x, 0.1 * layer.w_h, layer.b, lstm.start(layer, BATCH), chunk=STEPS
-    )
-    last_bar = LSTMState(jnp.zeros_like(last.h), jnp.ones_like(last.c))
-    return norms(lstm_deltas(residuals, (jnp.zeros_like(h), last_bar), chunk=STEPS)[1])
+def lstm_network(forget, strength, steps):
+    """Norms of the deltas of an LSTM whose forget gates have this bias."""
+    x, last_bar = inputs(strength, steps)
+    layer = lstm.init(jax.random.key(2), INPUTS, UNITS, dtype=float, forget=forget)
+    start = lstm.start(layer, BATCH)
+    (h, _), residuals = lstm_rule.forward(x, layer.w_x, layer.w_h, layer.b, start, chunk=steps)
+    bars = jnp.zeros_like(h), LSTMState(last_bar, jnp.zeros_like(last_bar))
+    return back_from_the_end(lstm_deltas(residuals, bars, chunk=steps)[1])
 
 
-def with_radius(radius, key):
-    """Random weights, scaled so that the largest absolute value of an eigenvalue is `radius`."""
-    w = np.asarray(jax.random.normal(key, (UNITS, UNITS)))
-    return jnp.asarray(radius * w / np.abs(np.linalg.eigvals(w)).max(), jnp.float32)
+def random_weights(radius):
+    """Independent normal numbers, scaled so that the largest absolute value of an eigenvalue is `radius`."""
+    w = np.asarray(jax.random.normal(jax.random.key(3), (UNITS, UNITS)))
+    return jnp.asarray(radius * w / np.abs(np.linalg.eigvals(w)).max())
 
 
-def through_time():
-    """Curves by name."""
-    key = jax.random.key(0)
-    curves = {
-        f"tanh, spectral radius {radius}": tanh_network(with_radius(radius, key), key) for radius in (0.8, 1.0, 1.2)
-    }
-    curves["tanh, orthogonal"] = tanh_network(jax.nn.initializers.orthogonal()(key, (UNITS, UNITS)), key)
-    return curves | {f"LSTM, forget bias {forget}": lstm_network(float(forget), key) for forget in (0, 5)}
+def through_time(steps):
+    """Two panels of curves by name: weak inputs, and strong ones."""
+    orthogonal = initializers.orthogonal()(jax.random.key(4), (UNITS, UNITS), float)
+    weak = {f"tanh, ρ = {radius}": tanh_network(random_weights(radius), WEAK, steps) for radius in RADII}
+    weak["tanh, orthogonal"] = tanh_network(orthogonal, WEAK, steps)
+    strong = {f"tanh, ρ = {radius}": tanh_network(random_weights(radius), STRONG, steps) for radius in RADII[1::2]}
+    strong["tanh, orthogonal"] = tanh_network(orthogonal, STRONG, steps)
+    return weak, strong | {f"LSTM, forget bias {b}": lstm_network(float(b), STRONG, steps) for b in (0, 1, 2)}
 
 
-def through_depth(activation, weights, batch):
-    """Norms of the gradient of the biases of all layers but the last, from the first on."""
-    sizes = (784, *(30,) * LAYERS, 10)
-    params = mlp.init(jax.random.key(1), sizes, weights=weights, biases=jax.nn.initializers.zeros)
-    options = {"activations": (activation,) * LAYERS + (linear,), "cost": losses.softmax_cross_entropy}
-    (slopes, _), _ = mlp.gradient(params, batch, **options)
-    return np.array([float(jnp.linalg.norm(layer.b)) for layer in slopes[:-1]])
+def through_depth(activation, variance, batch):
+    """Root mean square of ‖δ^l‖ over the images, relative to hidden layer 10; weights are N(0, variance / n_in)."""
+    weights = initializers.variance_scaling(variance, "fan_in", "normal")
+    sizes = (784, *(WIDTH,) * LAYERS, 10)
+    params = mlp.init(jax.random.key(5), sizes, weights=weights, biases=initializers.zeros, dtype=float)
+    activations = (activation,) * LAYERS + (linear,)
+    _, delta = mlp.gradient(params, batch, activations=activations, cost=losses.softmax_cross_entropy)
+    norms = np.array([math.sqrt(jnp.square(delta[f"z{layer}"]).sum(1).mean()) for layer in range(1, LAYERS + 1)])
+    return norms / norms[-1]
+
+
+def rate(curve):
+    """The factor of a step, from the 20th before the end to the first of the sequence."""
+    return float((curve[-1] / curve[20]) ** (1 / (len(curve) - 21)))
+
+
+def draw(weak, strong, depth, path):
+    """One panel each; dotted lines are powers of the spectral radius."""
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.8), layout="constrained")
+    for axes, curves in ((left, weak), (middle, strong)):
+        for name, curve in curves.items():
+            axes.semilogy(curve, "--" if "LSTM" in name else "-", color=COLOURS[name], label=name, linewidth=1.8)
+        axes.set(xlabel="steps before the end", ylabel="‖δ‖ relative to the last step", ylim=(1e-16, 1e14))
+    for radius in RADII:
+        back = np.arange(weak["tanh, orthogonal"].size)
+        left.semilogy(back, radius**back, ":", color="grey", linewidth=1)
+    for (name, curve), marker in zip(depth.items(), "osD^", strict=True):
+        right.semilogy(range(1, LAYERS + 1), curve, marker=marker, label=name, linewidth=1.8)
+    right.set(xlabel="layer", ylabel="‖δ‖ relative to hidden layer 10", ylim=(1e-6, 1e1), xticks=range(1, LAYERS + 1))
+    left.set_title("through time, weak inputs (dotted: powers of ρ)")
+    middle.set_title("through time, inputs N(0, 1)")
+    right.set_title("through depth, at the start")
+    for axes, place in ((left, "upper left"), (middle, "upper left"), (right, "lower right")):
+        axes.grid(alpha=0.25)
+        axes.legend(loc=place, ncols=2 if axes is not right else 1, fontsize=9)
+    figure.savefig(path, dpi=90)
 
 
 def main():
-    """Measure, draw, print, and check that what vanishes does."""
+    """Measure, print, draw if asked, and check that the factors are those of the theory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--picture", default="vanishing-gradients.png")
-    arguments = parser.parse_args()
+    parser.add_argument("--steps", type=int, default=100, help="of a sequence, at least 50")
+    parser.add_argument("--images", type=int, default=1000, help="of MNIST")
+    parser.add_argument("--picture", help="where the picture goes")
+    options = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
 
-    time = through_time()
+    weak, strong = through_time(options.steps)
     data = mnist_small()
-    batch = jnp.asarray(as_inputs(data.train_images[:1000])), one_hot(data.train_labels[:1000], 10)
+    x, t = as_inputs(data.train_images[: options.images]), one_hot(data.train_labels[: options.images], 10)
+    batch = jnp.asarray(x, float), jnp.asarray(t, float)
     depth = {
-        "sigmoid, weights N(0, 1/n)": through_depth(sigmoid, mlp.SCALED_GAUSSIAN, batch),
-        "ReLU, weights N(0, 1/n)": through_depth(relu, mlp.SCALED_GAUSSIAN, batch),
-        "ReLU, weights N(0, 2/n)": through_depth(relu, mlp.HE, batch),
+        SIGMOID: through_depth(sigmoid, 1.0, batch),
+        LARGE: through_depth(sigmoid, 16.0, batch),
+        RELU: through_depth(relu, 1.0, batch),
+        HE: through_depth(relu, 2.0, batch),
     }
-
-    _, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for name, curve in time.items():
-        left.semilogy(np.arange(STEPS), curve / curve[0], label=name, linestyle="--" if "LSTM" in name else "-")
-    left.set(xlabel="steps before the end", ylabel="norm of δ, relative to the last step", ylim=(1e-12, 1e9))
+    for title, curves in (("weak inputs", weak), ("inputs N(0, 1)", strong)):
+        print(f"{title}, {options.steps - 1} steps before the end:")
+        for name, curve in curves.items():
+            print(f"  {name}: {curve[-1]:.1e}, from step 20 on a factor {rate(curve):.3f} a step")
+    print(f"depth, layer 1 relative to hidden layer {LAYERS}:")
     for name, curve in depth.items():
-        right.semilogy(np.arange(1, LAYERS + 1), curve / curve[-1], marker="o", label=name)
-    right.set(xlabel="layer", ylabel="norm of the biases' gradient, relative to layer 10")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, loc="upper left" if axes is left else "lower right")
-    plt.savefig(arguments.picture, dpi=130)
+        print(f"  {name}: {curve[0]:.1e}, a factor {curve[0] ** (1 / (LAYERS - 1)):.3f} a layer")
+    if options.picture:
+        draw(weak, strong, depth, options.picture)
 
-    for name, curve in time.items():
-        print(f"{name}: {curve[STEPS - 1] / curve[0]:.1e} after {STEPS - 1} steps")
-    for name, curve in depth.items():
-        print(f"{name}: {(curve[-1] / curve[0]) ** (1 / (LAYERS - 1)):.2f} a layer")
-    assert time["tanh, spectral radius 0.8"][-1] < 1e-6 * time["tanh, spectral radius 0.8"][0]
-    assert time["tanh, spectral radius 1.2"][-1] > 1e6 * time["tanh, spectral radius 1.2"][0]
-    assert time["LSTM, forget bias 5"][-1] > 0.2 * time["LSTM, forget bias 5"][0]
-    assert depth["sigmoid, weights N(0, 1/n)"][0] < 1e-4 * depth["sigmoid, weights N(0, 1/n)"][-1]
-    assert depth["ReLU, weights N(0, 2/n)"][0] > 0.05 * depth["ReLU, weights N(0, 2/n)"][-1]
+    for radius in RADII:
+        assert abs(rate(weak[f"tanh, ρ = {radius}"]) / radius - 1) < 0.03
+    assert np.allclose(weak["tanh, orthogonal"], 1.0)
+    assert strong["tanh, orthogonal"][-1] < 1e-3
+    assert strong["LSTM, forget bias 0"][-1] < 1e-5
+    assert strong["LSTM, forget bias 1"][-1] > 100 * strong["tanh, orthogonal"][-1]
+    for name, factor in ((SIGMOID, 1 / 4.236), (LARGE, 1 / 1.583), (RELU, math.sqrt(0.5)), (HE, 1.0)):
+        assert abs(depth[name][0] ** (1 / (LAYERS - 1)) / factor - 1) < 0.06, name
 
 
 if __name__ == "__main__":
