@@ -5,7 +5,8 @@ For a loss that is the mean over N examples, and N/m parts of m examples each,
     ∇L = m/N Σ_parts ∇L_part
 
 exactly.  What is held of the forward pass at a time is that of one part.  On a CPU that is also faster from some size
-on, since what fits into the cache is not fetched again: LeNet-5 on 512 examples takes half the time in parts of 128.
+on, since what fits into the cache is not fetched again: LeNet-5 on 512 examples takes two thirds of the time in parts
+of 128.
 """
 
 from collections.abc import Callable
@@ -42,12 +43,18 @@ def value_and_grad_in_parts(loss: Loss, micro_batch: int) -> Callable[[Any, Any]
         count = examples // micro_batch
         parts = jax.tree.map(lambda a: a.reshape(count, micro_batch, *a.shape[1:]), batch)
         of_part = jax.value_and_grad(loss)
-        start = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(of_part, params, batch))
+        first = of_part(params, jax.tree.map(lambda a: a[0], parts))
 
         def add(total: Any, part: Any) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, of_part(params, part)), None
+            return jax.tree.map(lambda sum, a: sum + a.astype(sum.dtype), total, of_part(params, part)), None
 
-        total, _ = lax.scan(add, start, parts)
-        return jax.tree.map(lambda a: a / count, total)
+        rest = jax.tree.map(lambda a: a[1:], parts)
+        total, _ = lax.scan(add, jax.tree.map(_widened, first), rest)
+        return jax.tree.map(lambda sum, a: (sum / count).astype(a.dtype), total, first)
 
     return value_and_grad
+
+
+def _widened(a: Array) -> Array:
+    """As the beginning of a sum over many parts, of which a narrow dtype would lose the later ones."""
+    return a.astype(jnp.float32) if jnp.finfo(a.dtype).bits < 32 else a

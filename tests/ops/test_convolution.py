@@ -144,6 +144,10 @@ X, W = jnp.ones((2, 5, 6, 4)), jnp.ones((3, 3, 4, 6))
         (lambda: convolve2d(X, W), r"convolve2d: wanted two matrices"),
         (lambda: local2d(X, W), r"local2d: wanted x of rank 4 and w of rank 6"),
         (
+            lambda: local2d(X.astype(jnp.bfloat16), jnp.ones((3, 5, 3, 3, 4, 2))),
+            r"local2d: x is bfloat16, w is float\d\d, wanted one dtype",
+        ),
+        (
             lambda: local2d(X, jnp.ones((3, 5, 3, 3, 4, 2))),
             r"local2d: w has kernels for \(3, 5\) places, the image has",
         ),

@@ -208,6 +208,11 @@ Y, Q = max_pool_with_switches(X)
         ),
         (lambda: max_pool_with_switches(X[0]), ValueError, r"max_pool_with_switches: wanted images NHWC"),
         (
+            lambda: unpool(Y, Q.astype(Y.dtype), size=X.shape[1:3]),
+            ValueError,
+            r"unpool: switches are float\d\d, wanted integers",
+        ),
+        (
             lambda: unpool(Y, Q[:, :1], size=(5, 6)),
             ValueError,
             r"unpool: y is \(2, 2, 3, 3\), switches are \(2, 1, 3, 3\)",

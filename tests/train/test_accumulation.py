@@ -30,6 +30,34 @@ def test_it_is_that_of_the_whole_batch(micro_batch):
     np.testing.assert_allclose(slope, true_slope, rtol=1e-13)
 
 
+@pytest.mark.parametrize("micro_batch", [1, 2, 256])
+def test_narrow_parameters_do_not_lose_the_later_parts(micro_batch):
+    params, batch = jnp.array(1.0, jnp.bfloat16), jnp.full(1024, 0.9, jnp.bfloat16)
+
+    def loss(p, b):
+        return jnp.mean((b * p) ** 2)
+
+    value, slope = value_and_grad_in_parts(loss, micro_batch)(params, batch)
+    assert value.dtype == slope.dtype == jnp.bfloat16
+    np.testing.assert_allclose(float(value), 0.81, rtol=0.02)
+    np.testing.assert_allclose(float(slope), 1.62, rtol=0.04)
+
+
+def test_inside_a_shard_map():
+    params, batch = sample()
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    shard, whole = jax.sharding.PartitionSpec("data"), jax.sharding.PartitionSpec()
+
+    def mean(params, batch):
+        value, slope = value_and_grad_in_parts(loss, 4)(params, batch)
+        return jax.lax.pmean(value, "data"), slope
+
+    value, slope = jax.shard_map(mean, mesh=mesh, in_specs=(whole, shard), out_specs=(whole, whole))(params, batch)
+    true_value, true_slope = jax.value_and_grad(loss)(params, batch)
+    np.testing.assert_allclose(value, true_value, rtol=1e-13)
+    np.testing.assert_allclose(slope, true_slope, rtol=1e-13)
+
+
 def test_a_step_of_a_network_in_parts():
     rng = np.random.default_rng(0)
     batch = jnp.asarray(rng.uniform(size=(4, 28, 28, 1))), jnp.asarray(np.eye(10)[[1, 2, 3, 4]])

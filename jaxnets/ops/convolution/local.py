@@ -42,12 +42,14 @@ def local2d_forward(
     """Weighted input of a locally connected layer (CV16); the biases may be left out.
 
     Raises:
-      ValueError: if a rank, the channels, or the number of places do not fit.
+      ValueError: if a rank, the channels, the number of places or the dtypes do not fit.
     """
     if x.ndim != 4 or w.ndim != 6:
         raise ValueError(f"local2d: wanted x of rank 4 and w of rank 6, got {x.shape} and {w.shape}")
     if x.shape[3] != w.shape[4]:
         raise ValueError(f"local2d: x has {x.shape[3]} channels, w expects {w.shape[4]} (x {x.shape}, w {w.shape})")
+    if x.dtype != w.dtype:
+        raise ValueError(f"local2d: x is {x.dtype}, w is {w.dtype}, wanted one dtype")
     if (out := out_size("local2d", size_of(x), (w.shape[2], w.shape[3]), stride, padding, (1, 1))) != w.shape[:2]:
         raise ValueError(f"local2d: w has kernels for {w.shape[:2]} places, the image has {out} (x {x.shape})")
     check_bias("local2d", b, (*out, w.shape[5]), w.dtype)

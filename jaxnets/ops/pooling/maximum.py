@@ -135,17 +135,21 @@ def unpool_forward(
 
     Args:
       y: one entry for each window.
-      switches: as `max_pool_with_switches` gives them, for the same window, stride and padding.
+      switches: as `max_pool_with_switches` gives them, for the same window, stride and padding; what has one that is
+        no position of its window is left out.
       size: height and width of the images.
       window: of the pool.
       stride: of the pool.
       padding: of the pool.
 
     Raises:
-      ValueError: if y and the switches differ in shape, or images of this size have another number of windows.
+      ValueError: if y and the switches differ in shape, the switches are no integers, or images of this size have
+        another number of windows.
     """
     if y.shape != switches.shape:
         raise ValueError(f"unpool: y is {y.shape}, switches are {switches.shape}, wanted one shape")
+    if not jnp.issubdtype(switches.dtype, jnp.integer):
+        raise ValueError(f"unpool: switches are {switches.dtype}, wanted integers")
     return spread(y, _pool_back(y, size, window, stride, padding), switches), switches  # (PL3)
 
 
