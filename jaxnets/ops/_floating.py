@@ -1,8 +1,9 @@
-"""The check that an element-wise function shares with its derivatives."""
+"""What operations ask of the dtype of their arguments, and what they make of narrow ones."""
 
 from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 
 def require_floating(name: str, z: Any, called: str = "z") -> None:
@@ -10,3 +11,8 @@ def require_floating(name: str, z: Any, called: str = "z") -> None:
     dtype = jnp.result_type(z)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"{name}: {called} is {dtype}, wanted a floating-point array")
+
+
+def widened(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """In float32, if x is narrower: sums of many numbers with 8 or 11 binary digits want more of them."""
+    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x

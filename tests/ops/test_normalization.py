@@ -235,3 +235,15 @@ X, ONES = jnp.ones((4, 3)), jnp.ones(3)
 def test_what_does_not_fit_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_response_norm_of_large_numbers_in_float16():
+    """Their squares are beyond what the dtype can hold."""
+    a = jnp.full((1, 3), 1000.0, jnp.float16)
+    found = local_response_norm(a)
+    wanted = local_response_norm(a.astype(jnp.float32))
+    assert found.dtype == jnp.float16
+    np.testing.assert_allclose(np.asarray(found, float), wanted, rtol=1e-3)
+    slope = jax.grad(lambda a: jnp.sum(local_response_norm(a).astype(jnp.float32)))(a)
+    assert slope.dtype == jnp.float16
+    assert np.isfinite(np.asarray(slope, float)).all()

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from jax import lax
 
 from jaxnets import verify
-from jaxnets.ops.pooling import max_over_time, max_pool, max_pool_with_switches, mean_pool, subsample, unpool
+from jaxnets.ops.pooling import (
+    global_mean_pool,
+    max_over_time,
+    max_pool,
+    max_pool_with_switches,
+    mean_pool,
+    subsample,
+    unpool,
+)
 from jaxnets.rule import autodiff
 
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
@@ -241,3 +249,11 @@ Y, Q = max_pool_with_switches(X)
 def test_what_does_not_fit_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_means_of_narrow_dtypes_are_summed_in_float32():
+    assert global_mean_pool(jnp.full((1, 28, 28, 1), 100.0, jnp.float16))[0, 0] == 100
+    x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (1, 56, 56, 1)), jnp.bfloat16)
+    wanted = np.asarray(x, float).mean()
+    assert global_mean_pool(x).dtype == jnp.bfloat16
+    assert abs(float(global_mean_pool(x)[0, 0]) - wanted) <= 2.0**-8

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxnets.ops._floating import widened
+
 Axes = tuple[int, ...]
 
 
@@ -23,11 +25,6 @@ def moments(x: Float[Array, "..."], axes: Axes) -> Moments:
     x = widened(x)
     mean = x.mean(axes, keepdims=True)
     return Moments(mean, jnp.square(x - mean).mean(axes, keepdims=True))
-
-
-def widened(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """In float32, if x is narrower: sums of many numbers with 8 or 11 binary digits want more of them."""
-    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
 
 
 def along_last(vector: Any, x: Float[Array, "..."]) -> Float[Array, "..."]:

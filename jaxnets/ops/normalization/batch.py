@@ -25,7 +25,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxnets.ops.normalization._standardized import along_last, check_features, moments, widened
+from jaxnets.ops._floating import widened
+from jaxnets.ops.normalization._standardized import along_last, check_features, moments
 from jaxnets.rule import rule
 
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxnets.ops.normalization._standardized import along_last, check_features, moments, widened
+from jaxnets.ops._floating import widened
+from jaxnets.ops.normalization._standardized import along_last, check_features, moments
 from jaxnets.rule import rule
 
 

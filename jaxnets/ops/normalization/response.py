@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxnets.ops._floating import widened
 from jaxnets.rule import rule
 
 
@@ -46,19 +47,20 @@ def local_response_norm_forward(
         raise ValueError(
             f"local_response_norm: size is {size}, k {k}, alpha {alpha}, wanted at least 1, positive and not negative"
         )
-    d = k + alpha * _around(a * a, size // 2, (size - 1) // 2)
-    return a * d**-beta, Residuals(a, d)  # (LR1)
+    wide = widened(a)
+    d = k + alpha * _around(wide * wide, size // 2, (size - 1) // 2)
+    return (wide * d**-beta).astype(a.dtype), Residuals(a, d)  # (LR1)
 
 
 def local_response_norm_backward(
     residuals: Residuals, b_bar: Float[Array, "*places channels"], *, size: int, k: float, alpha: float, beta: float
 ) -> tuple[Float[Array, "*places channels"]]:
     """Cotangent of a (LR2)."""
-    a, d = residuals
-    scaled = b_bar * d**-beta
+    a, d = widened(residuals.a), residuals.d
+    scaled = widened(b_bar) * d**-beta
     # Channel i is in the windows of those from i - ⌊(n-1)/2⌋ to i + ⌊n/2⌋: the window turned round.
     felt = _around(scaled * a / d, (size - 1) // 2, size // 2)
-    return (scaled - 2 * alpha * beta * a * felt,)  # (LR2)
+    return ((scaled - 2 * alpha * beta * a * felt).astype(b_bar.dtype),)  # (LR2)
 
 
 local_response_norm = rule(local_response_norm_forward, local_response_norm_backward)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxnets.ops._floating import widened
 from jaxnets.ops._geometry import Padding, Pair
 from jaxnets.ops.pooling._windows import Pool, pool_of, reads, spread
 from jaxnets.rule import rule
@@ -52,7 +53,8 @@ def mean_pool_forward(
         out of its range.
     """
     pool = pool_of("mean_pool", x.shape, window, stride, padding)
-    return _sums(x, pool) / math.prod(window), jnp.zeros((*pool.size, 0), x.dtype)  # (PL5)
+    mean = _sums(widened(x), pool) / math.prod(window)  # (PL5)
+    return mean.astype(x.dtype), jnp.zeros((*pool.size, 0), x.dtype)
 
 
 def mean_pool_backward(
