@@ -7,6 +7,7 @@ hand-derived way back adds to it.
 
 import importlib
 import json
+import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -103,6 +104,10 @@ def to_markdown(record: Record, results: list[Result]) -> str:
         "entry of that result, against autodiff in float64.",
         "",
         machine,
+        "",
+        f"Geometric means of the ratios over all {len(results)} cases: "
+        + ", ".join(f"{name} {geometric_mean(results, name):.2f}" for name in (NATURAL, CONTROL, "PyTorch"))
+        + " (the fastest of its variants).",
     ]
     for report, errors in results:
         lines += [
@@ -118,6 +123,15 @@ def to_markdown(record: Record, results: list[Result]) -> str:
             error = f"{errors[row.name]:.1e}" if row.name in errors else ""
             lines.append(f"{table_line} {error} |")
     return "\n".join(lines) + "\n"
+
+
+def geometric_mean(results: list[Result], variant: str) -> float:
+    """Of the ratios of the variants whose names begin so, over the cases that have one: of the fastest of them."""
+    fastest = [
+        min(row.ratio for row in result.report.rows if row.name.startswith(variant) and row.ratio is not None)
+        for result in results
+    ]
+    return statistics.geometric_mean(fastest)
 
 
 def main(record: Record, cases: Sequence[Callable[[], Case]]) -> None:

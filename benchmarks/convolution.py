@@ -318,7 +318,10 @@ CASES: tuple[Callable[[], Case], ...] = (
 )
 
 RECORD = comparison.Record(
-    "convolution", "Convolutional layers and networks on a CPU", "Forward and backward, or steps of training."
+    "convolution",
+    "Convolutional layers and networks on a CPU",
+    "Forward and backward, or steps of training. Whole networks amplify what float32 rounds: ResNet-20, of nineteen "
+    "batch norms in a row, as much by hand as by autodiff.",
 )
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
-"""The results a reader expects, on full MNIST: Nielsen's networks and both LeNets, from the command line."""
+"""The results a reader expects, on full MNIST and Fashion-MNIST, from the command line and from the examples."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -38,3 +41,13 @@ def test_the_lenet_of_the_paper():
 def test_todays_lenet():
     options = ("--epochs", "40", "--learning-rate", "0.002", "--batch-size", "32")
     assert best_accuracy("lenet5", *options) >= 99.2
+
+
+@pytest.mark.slow
+def test_shortcuts_make_a_hundred_layers_trainable():
+    example = Path(__file__).parent.parent / "examples" / "residual_or_plain.py"
+    options = ("--data", "fashion-mnist", "--depth", "110", "--examples", "12000", "--epochs", "2")
+    shown = subprocess.run([sys.executable, example, *options], capture_output=True, text=True, check=True).stdout
+    residual, plain = (float(re.findall(r"(\d+\.\d+)% in", part)[-1]) for part in shown.split("plain, ")[:2])
+    assert residual >= 60, shown
+    assert plain <= 20, shown

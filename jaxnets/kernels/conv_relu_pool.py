@@ -25,7 +25,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int8
 
-from jaxnets.kernels.images import NO_PADDING, Padding, Pair, accumulator, out_size, over_tiles, overlapped
+from jaxnets.kernels.images import NO_PADDING, Padding, Pair, out_size, over_tiles, overlapped
+from jaxnets.kernels.parts import accumulator
 from jaxnets.rule import rule
 
 _EXAMPLES = 128

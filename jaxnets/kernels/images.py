@@ -5,12 +5,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 from jaxnets.kernels.parts import accumulator, part_size, varying_with
 
 Pair = tuple[int, int]
+"""One number for the rows, one for the columns."""
+
 Padding = tuple[Pair, Pair]
 """Zeros (above, below), (left, right)."""
 
@@ -25,6 +28,23 @@ class Residuals(NamedTuple):
     b: Float[Array, " filters"] | None
 
 
+def require_pairs(what: str, padding: Any, **pairs: Any) -> None:
+    """ValueError, in the name of `what`, unless the padding is two pairs of integers, and each other argument one."""
+    for name, pair in pairs.items():
+        if not _is_pair(pair):
+            raise ValueError(f"{what}: {name} is {pair!r}, wanted a pair of integers (rows, columns)")
+    if not (_is_pair(padding, _is_pair)):
+        raise ValueError(f"{what}: padding is {padding!r}, wanted pairs of integers ((above, below), (left, right))")
+
+
+def _is_integer(a: Any) -> bool:
+    return isinstance(a, int | np.integer)
+
+
+def _is_pair(a: Any, holds: Callable[[Any], bool] = _is_integer) -> bool:
+    return isinstance(a, tuple) and len(a) == 2 and all(map(holds, a))
+
+
 def out_size(
     what: str, x: Array, w: Array, b: Array | None, padding: Padding = NO_PADDING, stride: Pair = (1, 1)
 ) -> Pair:
@@ -37,6 +57,7 @@ def out_size(
         raise ValueError(f"{what}: x is {x.dtype}, w is {w.dtype}, wanted one dtype")
     if b is not None and (b.shape, b.dtype) != (w.shape[3:], w.dtype):
         raise ValueError(f"{what}: b is {b.dtype}{list(b.shape)}, wanted {w.dtype}{list(w.shape[3:])}")
+    require_pairs(what, padding, stride=stride)
     if min(stride) < 1 or min(padding[0] + padding[1]) < 0:
         raise ValueError(f"{what}: stride is {stride} and padding {padding}, wanted positive and no negative numbers")
     places = [

@@ -103,7 +103,7 @@ patches = rule(patches_forward, patches_backward)
 
 def _examples(out: Pair, matrix: Array) -> int:
     """Of a tile."""
-    rows = min(_ENTRIES // matrix.shape[0], 4096)
+    rows = min(_ENTRIES // max(matrix.shape[0], 1), 4096)
     return max(1, rows // (out[0] * out[1]))
 
 

@@ -94,7 +94,7 @@ def over_steps(a: Float[Array, "*places n"], delta: Float[Array, "*places m"]) -
 
     As a product of matrices: given one that sums over two axes, XLA's CPU compiler turns both operands first.
     """
-    rows, columns = (b.reshape(-1, b.shape[-1]) for b in (a, delta))
+    rows, columns = (lax.collapse(b, 0, -1) for b in (a, delta))
     return jnp.matmul(rows.T, columns, preferred_element_type=accumulator(a.dtype))
 
 

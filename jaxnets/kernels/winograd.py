@@ -22,6 +22,7 @@ What it replaces is `jaxnets.ops.convolution.conv2d` for 3 x 3 kernels at stride
 Source: Lavin and Gray 2016, Fast algorithms for convolutional neural networks, section 4.
 """
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -163,19 +164,19 @@ def _cotangents(
 
     start = [jnp.zeros_like(row) for row in u], None if b is None else jnp.zeros(b.shape, accumulator(b.dtype))
     (u_bar, b_bar), x_bar = over_tiles(tile, start, (x, z_bar), blocks.examples())
-    w_bar = _both_ways(G.T, jnp.stack(u_bar).reshape(36, -1)).reshape(w.shape) / SCALE  # (CK9)
+    w_bar = _both_ways(G.T, jnp.stack(u_bar).reshape(36, math.prod(w.shape[2:]))).reshape(w.shape) / SCALE  # (CK9)
     return x_bar, w_bar.astype(w.dtype), None if b_bar is None else b_bar.astype(w.dtype)
 
 
 def _blocks(x: Array, w: Array, out: Pair, padding: Padding) -> _Blocks:
     count = -(-out[0] // 4), -(-out[1] // 4)
-    return _Blocks(count, (x.shape[1], x.shape[2]), out, padding, max(w.shape[2:]))
+    return _Blocks(count, (x.shape[1], x.shape[2]), out, padding, max(1, *w.shape[2:]))
 
 
 def _kernels(w: Float[Array, "3 3 c o"]) -> Six:
     """U of (CK6)."""
     wide = w.astype(accumulator(w.dtype))
-    return list(_both_ways(G, wide.reshape(9, -1)).reshape(6, 6, *w.shape[2:]))  # (CK6)
+    return list(_both_ways(G, wide.reshape(9, math.prod(w.shape[2:]))).reshape(6, 6, *w.shape[2:]))  # (CK6)
 
 
 def _pixels(x: Float[Array, "n h w c"], blocks: _Blocks) -> Six:
@@ -215,7 +216,7 @@ def _taken_apart(matrix: np.ndarray, a: Float[Array, "n h w c"], count: Pair) ->
 
     # Without the barrier, here and below, the compiler would sum over both axes at once.
     columns = lax.optimization_barrier(jnp.stack(along(a, 2, count[1])))
-    return [part.reshape(6, -1, a.shape[3]) for part in along(columns, 2, count[0])]
+    return [lax.collapse(part, 1, 4) for part in along(columns, 2, count[0])]
 
 
 def _put_together(matrix: np.ndarray, v: Six, n: int, count: Pair) -> Float[Array, "n h w c"]:
@@ -229,7 +230,7 @@ def _put_together(matrix: np.ndarray, v: Six, n: int, count: Pair) -> Float[Arra
             entries, next_ones = [jnp.pad(a, after) for a in entries[:4]], [jnp.pad(a, before) for a in entries[4:]]
             entries[:2] = [here + there for here, there in zip(entries[:2], next_ones, strict=True)]
         whole = jnp.stack(entries, axis + 1)
-        return whole.reshape(*whole.shape[:axis], -1, *whole.shape[axis + 2 :])
+        return lax.collapse(whole, axis, axis + 2)
 
     grid = [part.reshape(6, n, *count, part.shape[2]) for part in v]
     rows = lax.optimization_barrier(along(grid, 2))

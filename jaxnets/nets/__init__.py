@@ -7,16 +7,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxnets.nets import alexnet as alexnet
+    from jaxnets.nets import birnn as birnn
     from jaxnets.nets import cnn as cnn
+    from jaxnets.nets import decoding as decoding
     from jaxnets.nets import deconvnet as deconvnet
+    from jaxnets.nets import gru as gru
     from jaxnets.nets import inception as inception
+    from jaxnets.nets import language_model as language_model
     from jaxnets.nets import lenet as lenet
     from jaxnets.nets import lenet1998 as lenet1998
+    from jaxnets.nets import lstm as lstm
     from jaxnets.nets import mlp as mlp
     from jaxnets.nets import neuron as neuron
     from jaxnets.nets import rbf as rbf
+    from jaxnets.nets import recurrent as recurrent
     from jaxnets.nets import resnet as resnet
+    from jaxnets.nets import rnn as rnn
+    from jaxnets.nets import seq2seq as seq2seq
     from jaxnets.nets import signal_flow as signal_flow
+    from jaxnets.nets import srn as srn
     from jaxnets.nets import textcnn as textcnn
 
 

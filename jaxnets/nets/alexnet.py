@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.nn import initializers
 from jaxtyping import Array, Float
 
@@ -145,7 +146,7 @@ def apply(
         probability `rate`; None for evaluation.
     """
     a = _features(params.convolutions, x, architecture)
-    a = a.reshape(a.shape[0], -1)
+    a = lax.collapse(a, 1)
     keys = None if dropout_key is None else jax.random.split(dropout_key, len(params.dense) - 1)
     for number, layer in enumerate(params.dense[:-1]):
         if keys is not None:

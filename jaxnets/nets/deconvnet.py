@@ -13,10 +13,12 @@ Sources: Zeiler and Fergus 2014, Visualizing and understanding convolutional net
 Fergus 2011, Adaptive deconvolutional networks for mid and high level feature learning, for the switches.
 """
 
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.nn import initializers
 from jaxtyping import Array, Float, Int8
 
@@ -38,14 +40,16 @@ class Layer(NamedTuple):
 Params = tuple[Layer, ...]
 
 
-class Features(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Features:
     """What a layer makes of an image, and what the way back needs."""
 
     a: Float[Array, "batch height width n_out"]
     switches: Int8[Array, "batch height width n_out"]
-    unpooled: tuple[int, int]
+    unpooled: tuple[int, int] = field(metadata={"static": True})
     """The size before the pool."""
-    size: tuple[int, int]
+    size: tuple[int, int] = field(metadata={"static": True})
     """The size of the layer's input."""
 
 
@@ -102,7 +106,7 @@ def strongest(a: Float[Array, "batch height width n"], channel: int) -> Float[Ar
     """The largest activation of one channel, for each image, and zeros everywhere else."""
     if not 0 <= channel < a.shape[3]:
         raise ValueError(f"deconvnet.strongest: channel is {channel}, there are {a.shape[3]}")
-    flat: Any = a[..., channel].reshape(a.shape[0], -1)
+    flat: Any = lax.collapse(a[..., channel], 1)
     peak = flat == flat.max(1, keepdims=True)
     first = peak & (jnp.cumsum(peak, 1) == 1)
     kept = jnp.where(first, flat, 0).reshape(a.shape[:3])

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.nn import initializers
 from jaxtyping import Array, Float
 
@@ -116,7 +117,13 @@ GOOGLENET = Architecture(
 
 
 def small_images(width: int = 16) -> Architecture:
-    """Two stages of two modules for images of 28×28 or 32×32; a module gives 4·width channels, then 8·width."""
+    """Two stages of two modules for images of 28×28 or 32×32; a module gives 4·width channels, then 8·width.
+
+    Raises:
+      ValueError: if width is no multiple of 4, or not positive.
+    """
+    if width < 4 or width % 4:
+        raise ValueError(f"inception.small_images: width is {width}, wanted a positive multiple of 4")
     few = Widths(width, width, 2 * width, width // 4, width // 2, width // 2)
     many = Widths(*(2 * channels for channels in few))
     return Architecture(None, ((few, few), (many, many)), ())
@@ -216,7 +223,7 @@ def _halved(a: Array) -> Array:
 def _auxiliary(params: Auxiliary, a: Array, key: Array) -> Array:
     a = mean_pool(a, window=(5, 5), stride=(3, 3))
     a = _same(params.reduce, a)
-    a = relu(affine(a.reshape(a.shape[0], -1), params.hidden.w, params.hidden.b))
+    a = relu(affine(lax.collapse(a, 1), params.hidden.w, params.hidden.b))
     return affine(dropout(key, a, rate=0.7), params.head.w, params.head.b)
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.nn import initializers
 from jaxtyping import Array, Float
 
@@ -71,7 +72,7 @@ def apply(params: Params, x: Images) -> Outputs:
         raise ValueError(f"lenet: x has shape {x.shape}, wanted (batch, 28, 28, 1)")
     a = conv_relu_pool(x, *params.c1, padding=((2, 2), (2, 2)))  # (LN27)
     a = conv_relu_pool(a, *params.c3)  # (LN28)
-    a = relu(affine(a.reshape(len(x), -1), *params.c5))
+    a = relu(affine(lax.collapse(a, 1), *params.c5))
     a = relu(affine(a, *params.f6))
     return affine(a, *params.output)  # (LN29)
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.nn import initializers
 from jaxtyping import Array, Float, Integer
@@ -127,7 +128,7 @@ def many_to_one(params: Params, sequences: Sequences, *, cell: Cell) -> Float[Ar
 
 def at_every_step(head: Head, h: Float[Array, "batch time n"]) -> Float[Array, "batch time n_out"]:
     """o_t = h_t v + c (RH1)."""
-    rows = affine(h.reshape(-1, h.shape[2]), *head)
+    rows = affine(lax.collapse(h, 0, 2), *head)
     return rows.reshape(*h.shape[:2], rows.shape[1])
 
 
@@ -223,4 +224,4 @@ def gradient(
 
 
 def _rows(a: Float[Array, "batch time n"]) -> Float[Array, "rows n"]:
-    return a.reshape(-1, a.shape[2])
+    return lax.collapse(a, 0, 2)

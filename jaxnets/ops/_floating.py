@@ -5,6 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxnets.kernels.parts import accumulator
+
 
 def require_floating(name: str, z: Any, called: str = "z") -> None:
     """TypeError, in the name of the function `name`, unless z is of a real floating-point dtype."""
@@ -15,4 +17,4 @@ def require_floating(name: str, z: Any, called: str = "z") -> None:
 
 def widened(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """In float32, if x is narrower: sums of many numbers with 8 or 11 binary digits want more of them."""
-    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
+    return x.astype(accumulator(x.dtype))

@@ -2,11 +2,9 @@
 
 from typing import Any, NamedTuple
 
-Pair = tuple[int, int]
-"""One number for the rows, one for the columns."""
-
-Padding = tuple[Pair, Pair]
-"""Zeros (above, below), (left, right)."""
+from jaxnets.kernels.images import Padding as Padding
+from jaxnets.kernels.images import Pair as Pair
+from jaxnets.kernels.images import require_pairs as require_pairs
 
 
 class Window(NamedTuple):
@@ -48,6 +46,7 @@ def window_of(what: str, x: Any, w: Any, stride: Pair, padding: Padding, dilatio
         raise ValueError(f"{what}: x has {channels} channels, {wanted} (x {x.shape}, w {w.shape})")
     if x.dtype != w.dtype:
         raise ValueError(f"{what}: x is {x.dtype}, w is {w.dtype}, wanted one dtype")
+    require_pairs(what, padding, stride=stride, dilation=dilation)
     size, kernel = size_of(x), (w.shape[0], w.shape[1])
     out = out_size(what, size, kernel, stride, padding, dilation)
     return Window(kernel, size, out, stride, padding, dilation, groups)

@@ -86,6 +86,14 @@ def test_winograd_of_any_size_and_padding(size, padding, batch):
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("kernel", [winograd, patches])
+@pytest.mark.parametrize("empty", [(0, 2, 3), (2, 0, 3), (2, 2, 0)])
+def test_without_examples_channels_or_filters(kernel, empty):
+    batch, channels, filters = empty
+    assert_exact(kernel, plain, *integers(4, (batch, 8, 8, channels), (3, 3, channels, filters), (filters,)))
+
+
+@pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
     ("kernel", "shapes"),
     [

@@ -52,3 +52,13 @@ def test_what_does_not_fit_is_named():
         deconvnet.strongest(found[0].a, 4)
     with pytest.raises(ValueError, match="wanted as many of both"):
         deconvnet.init(KEY, (3, 3), (4,))
+
+
+def test_features_leave_a_compiled_function_with_their_sizes():
+    params = deconvnet.init(KEY, (3,), (4,))
+    x = jax.random.normal(KEY, (1, 9, 8, 1))
+    found = jax.jit(deconvnet.features)(params, x)
+    np.testing.assert_array_equal(
+        deconvnet.project(params, found, found[-1].a),
+        deconvnet.project(params, deconvnet.features(params, x), found[-1].a),
+    )

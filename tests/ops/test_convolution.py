@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,10 +24,14 @@ def integers(seed, *shapes):
     return tuple(jnp.asarray(rng.integers(-8, 9, shape), float) for shape in shapes)
 
 
+def wide(*arrays):
+    return (a.astype(jnp.float64) for a in arrays)
+
+
 def assert_same_cotangents(f, *args):
     """By hand and by autodiff, without any tolerance: both sides are sums of products of small integers."""
     z, pull_back = jax.vjp(f, *args)
-    (z_bar,) = integers(len(args), z.shape)
+    (z_bar,) = (a.astype(z.dtype) for a in integers(len(args), z.shape))
     for by_hand, true in zip(pull_back(z_bar), jax.vjp(autodiff(f), *args)[1](z_bar), strict=True):
         np.testing.assert_array_equal(by_hand, true)
     return z
@@ -44,6 +49,26 @@ def test_any_window(window, kernel, per_group, more, batch):
         u, c = integers(more + 1, z.shape, (groups * channels,))
         back = assert_same_cotangents(lambda u, w, c: conv_transpose2d(u, w, c, size=tuple(size), **window), u, w, c)
         assert jnp.vdot(u, z - b[None, None, None]) == jnp.vdot(back - c[None, None, None], x)
+
+
+@settings(max_examples=8, deadline=None)
+@given(WINDOW, st.sampled_from([(1, 1), (3, 3), (2, 3), (1, 4)]), PAIR, st.integers(0, 4), st.integers(1, 3))
+def test_any_window_in_float32_is_exact_too(window, kernel, per_group, more, batch):
+    groups, (channels, filters) = window["groups"], per_group
+    size = [d * (k - 1) + 1 + more for d, k in zip(window["dilation"], kernel, strict=True)]
+    shapes = (batch, *size, groups * channels), (*kernel, channels, groups * filters), (groups * filters,)
+    x, w, b = (a.astype(jnp.float32) for a in integers(more, *shapes))
+    # On a CPU, other formulas compute it in float32 than in float64.
+    assert_same_cotangents(lambda x, w, b: conv2d(x, w, b, **window), x, w, b)
+    with jax.enable_x64():
+        np.testing.assert_array_equal(conv2d(x, w, b, **window), conv2d(*wide(x, w, b), **window))
+
+
+def test_over_time_in_float32_is_exact_too():
+    x, w, b = (a.astype(jnp.float32) for a in integers(3, (3, 11, 2), (3, 2, 4), (4,)))
+    z = assert_same_cotangents(lambda x, w, b: conv1d(x, w, b, stride=2, padding=(1, 2), dilation=2), x, w, b)
+    with jax.enable_x64():
+        np.testing.assert_array_equal(z, conv1d(*wide(x, w, b), stride=2, padding=(1, 2), dilation=2))
 
 
 def test_the_bias_may_be_left_out():
@@ -83,10 +108,7 @@ def test_over_time():
 def test_of_two_matrices():
     a, b = integers(4, (5, 4), (3, 6))
     y = assert_same_cotangents(convolve2d, a, b)
-    loops = np.zeros((7, 9))
-    for m, n in np.ndindex(5, 4):
-        loops[m : m + 3, n : n + 6] += a[m, n] * b
-    np.testing.assert_array_equal(y, loops)
+    np.testing.assert_array_equal(y, scipy.signal.convolve2d(a, b, mode="full"))
     np.testing.assert_array_equal(rotate180(convolve2d(rotate180(a), rotate180(b))), y)
 
 
@@ -132,6 +154,12 @@ X, W = jnp.ones((2, 5, 6, 4)), jnp.ones((3, 3, 4, 6))
         (lambda: conv2d(X, W, groups=4), r"conv2d: groups is 4, which must divide 4 channels and 6 filters"),
         (lambda: conv2d(X, W, jnp.ones(5)), r"conv2d: b is float32\[5\], wanted float32\[6\]"),
         (lambda: conv2d(X, W.astype(jnp.bfloat16)), r"conv2d: x is float32, w is bfloat16"),
+        (lambda: conv2d(X, W, stride=2), r"conv2d: stride is 2, wanted a pair of integers"),
+        (lambda: conv2d(X, W, padding="SAME"), r"conv2d: padding is 'SAME', wanted pairs of integers"),
+        (lambda: conv2d(X, W, padding=(1, 1)), r"conv2d: padding is \(1, 1\), wanted pairs of integers"),
+        (lambda: conv_transpose2d(X[0], W), r"conv_transpose2d: wanted x NHWC and kernels HWIO"),
+        (lambda: conv_transpose2d(jnp.ones((2, 5, 6, 6)), W, size=9), r"conv_transpose2d: size is 9, wanted a pair"),
+        (lambda: local2d(X, jnp.ones((3, 5, 3, 3, 4, 2)), stride=1), r"local2d: stride is 1, wanted a pair"),
         (lambda: conv2d(X, W, stride=(0, 1)), r"conv2d: stride is \(0, 1\)"),
         (lambda: conv2d(X, W, padding=((0, -1), (0, 0))), r"conv2d: padding is .* wanted no negative number"),
         (lambda: conv2d(X, W, dilation=(3, 1)), r"conv2d: a kernel \(3, 3\) with dilation \(3, 1\) does not fit"),

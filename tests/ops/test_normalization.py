@@ -213,6 +213,12 @@ X, ONES = jnp.ones((4, 3)), jnp.ones(3)
     [
         (lambda: batch_norm(ONES, ONES, ONES), r"batch_norm: wanted x \(batch, ..., features\), got \(3,\)"),
         (lambda: batch_norm(X, ONES[:2], ONES), r"batch_norm: scale is \(2,\), x has 3 features \(x \(4, 3\)\)"),
+        (lambda: batch_norm(X, ONES, ONES, eps=-1.0), r"batch_norm: eps is -1.0, wanted a number that is not negative"),
+        (lambda: layer_norm(X, ONES, ONES, eps=-1.0), r"layer_norm: eps is -1.0"),
+        (
+            lambda: batch_norm_training(X[:0], ONES, ONES, Statistics(ONES, ONES)),
+            r"batch_norm_training: x \(0, 3\) has no entries",
+        ),
         (lambda: layer_norm(X, ONES, ONES[:1]), r"layer_norm: shift is \(1,\), x has 3 features"),
         (
             lambda: batch_norm_inference(X, ONES, ONES, Statistics(ONES, ONES[:2])),

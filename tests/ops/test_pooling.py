@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jax import lax
 
@@ -22,6 +22,10 @@ from jaxnets.ops.pooling import (
 from jaxnets.rule import autodiff
 
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+OVERLAPPING = (7, 8), {"window": (3, 2), "stride": (2, 1), "padding": ((1, 2), (0, 1))}
+WITH_GAPS = (8, 9), {"window": (2, 1), "stride": (3, 2), "padding": ((0, 1), (0, 0))}
 
 
 @st.composite
@@ -56,6 +60,8 @@ def assert_same_cotangents(f, true, *args):
 
 @settings(max_examples=3, deadline=None)
 @given(pools(), st.integers(0, 2))
+@example(OVERLAPPING, 1)
+@example(WITH_GAPS, 1)
 def test_max_pool_is_that_of_lax_on_arrays_full_of_ties(pool, largest):
     size, options = pool
     with jax.enable_x64():
@@ -68,6 +74,8 @@ def test_max_pool_is_that_of_lax_on_arrays_full_of_ties(pool, largest):
 
 @settings(max_examples=3, deadline=None)
 @given(pools())
+@example(OVERLAPPING)
+@example(WITH_GAPS)
 def test_switches_and_unpooling(pool):
     size, options = pool
     with jax.enable_x64():
@@ -89,6 +97,8 @@ def test_switches_and_unpooling(pool):
 
 @settings(max_examples=3, deadline=None)
 @given(pools())
+@example(OVERLAPPING)
+@example(WITH_GAPS)
 def test_mean_pool_is_that_of_lax(pool):
     size, options = pool
     count = options["window"][0] * options["window"][1]
@@ -207,6 +217,9 @@ Y, Q = max_pool_with_switches(X)
         (lambda: max_pool(X.astype(int)), TypeError, r"max_pool: x is int32, wanted a floating-point array"),
         (lambda: max_pool(X, window=(6, 2)), ValueError, r"max_pool: a kernel \(6, 2\) .* into an image \(5, 6\)"),
         (lambda: max_pool(X, window=(0, 2)), ValueError, r"max_pool: "),
+        (lambda: max_pool(X, window=2), ValueError, r"max_pool: window is 2, wanted a pair of integers"),
+        (lambda: mean_pool(X, stride=2), ValueError, r"mean_pool: stride is 2, wanted a pair of integers"),
+        (lambda: unpool(Y, Q, size=5), ValueError, r"unpool: size is 5, wanted a pair of integers"),
         (lambda: max_pool(X, stride=(0, 1)), ValueError, r"max_pool: stride is \(0, 1\)"),
         (lambda: max_pool(X, padding=((0, -1), (0, 0))), ValueError, r"max_pool: padding is .* wanted no negative"),
         (
@@ -251,9 +264,14 @@ def test_what_does_not_fit_is_named(call, error, message):
         call()
 
 
-def test_means_of_narrow_dtypes_are_summed_in_float32():
+def test_narrow_dtypes_are_summed_in_float32():
     assert global_mean_pool(jnp.full((1, 28, 28, 1), 100.0, jnp.float16))[0, 0] == 100
     x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (1, 56, 56, 1)), jnp.bfloat16)
     wanted = np.asarray(x, float).mean()
     assert global_mean_pool(x).dtype == jnp.bfloat16
     assert abs(float(global_mean_pool(x)[0, 0]) - wanted) <= 2.0**-8
+    z, saved = subsample.forward(
+        jnp.full((1, 28, 28, 1), 100.0, jnp.float16), *2 * [jnp.zeros(1, jnp.float16)], window=(28, 28)
+    )
+    assert z[0, 0, 0, 0] == 0
+    assert saved.sums[0, 0, 0, 0] == 78_400

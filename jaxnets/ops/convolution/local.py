@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxnets.ops._geometry import Padding, Pair, check_bias, out_size, size_of
+from jaxnets.ops._geometry import Padding, Pair, check_bias, out_size, require_pairs, size_of
 from jaxnets.rule import rule
 
 
@@ -50,6 +50,7 @@ def local2d_forward(
         raise ValueError(f"local2d: x has {x.shape[3]} channels, w expects {w.shape[4]} (x {x.shape}, w {w.shape})")
     if x.dtype != w.dtype:
         raise ValueError(f"local2d: x is {x.dtype}, w is {w.dtype}, wanted one dtype")
+    require_pairs("local2d", padding, stride=stride)
     if (out := out_size("local2d", size_of(x), (w.shape[2], w.shape[3]), stride, padding, (1, 1))) != w.shape[:2]:
         raise ValueError(f"local2d: w has kernels for {w.shape[:2]} places, the image has {out} (x {x.shape})")
     check_bias("local2d", b, (*out, w.shape[5]), w.dtype)

@@ -8,6 +8,8 @@ With the letters of (CV1), where the image is now what comes out, and o runs ove
     (CV10) w_bar_{i,j,c,o} = Σ_{n,r,s} y_bar_{n, σr+di-p, σs+dj-p, c} x_{n,r,s,o}
     (CV11) b_bar_c = Σ_{n,a,b} y_bar_{n,a,b,c}
 
+All platforms run it by XLA's own convolution, which inside a loop on a CPU takes many times as long as outside of it.
+
 Sources: Zeiler, Krishnan, Taylor and Fergus 2010, Deconvolutional networks; Dumoulin and Visin 2016, A guide to
 convolution arithmetic for deep learning, chapter 4.
 """
@@ -16,7 +18,7 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
-from jaxnets.ops._geometry import Padding, Pair, Window, check_bias, out_size, size_of
+from jaxnets.ops._geometry import Padding, Pair, Window, check_bias, out_size, require_pairs, size_of
 from jaxnets.ops.convolution.correlation import Residuals, correlate, input_cotangent, kernel_cotangent
 from jaxnets.rule import rule
 
@@ -48,8 +50,7 @@ def conv_transpose2d_forward(
     Raises:
       ValueError: if a rank or the channels do not fit, or no convolution of an image of this size has the size of x.
     """
-    y_size = size or _least(size_of(x), (w.shape[0], w.shape[1]), stride, padding, dilation)
-    window = _window(x, w, y_size, stride, padding, dilation, groups)
+    window = _window(x, w, size, stride, padding, dilation, groups)
     check_bias("conv_transpose2d", b, (w.shape[2] * groups,), w.dtype)
     y = input_cotangent(w, x, window)
     return y if b is None else y + b[None, None, None, :], Residuals(x, w, b)  # (CV8)
@@ -84,7 +85,7 @@ def _least(size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: P
     return rows, columns
 
 
-def _window(x: Any, w: Any, size: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Window:
+def _window(x: Any, w: Any, size: Pair | None, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Window:
     what = "conv_transpose2d"
     if x.ndim != 4 or w.ndim != 4:
         raise ValueError(f"{what}: wanted x NHWC and kernels HWIO, got x {x.shape} and w {w.shape}")
@@ -95,6 +96,9 @@ def _window(x: Any, w: Any, size: Pair, stride: Pair, padding: Padding, dilation
     if x.dtype != w.dtype:
         raise ValueError(f"{what}: x is {x.dtype}, w is {w.dtype}, wanted one dtype")
     out, kernel = size_of(x), (w.shape[0], w.shape[1])
+    require_pairs(what, padding, stride=stride, dilation=dilation)
+    size = size or _least(out, kernel, stride, padding, dilation)
+    require_pairs(what, padding, size=size)
     if (made := out_size(what, size, kernel, stride, padding, dilation)) != out:
         raise ValueError(f"{what}: an image of size {size} is convolved to {made}, x has size {out}")
     return Window(kernel, size, out, stride, padding, dilation, groups)

@@ -27,6 +27,12 @@ def moments(x: Float[Array, "..."], axes: Axes) -> Moments:
     return Moments(mean, jnp.square(x - mean).mean(axes, keepdims=True))
 
 
+def require_eps(what: str, eps: float) -> None:
+    """ValueError, in the name of `what`, if the number added to the variance is negative."""
+    if not eps >= 0:
+        raise ValueError(f"{what}: eps is {eps}, wanted a number that is not negative")
+
+
 def along_last(vector: Any, x: Float[Array, "..."]) -> Float[Array, "..."]:
     """A vector with one entry for each of the last axis of x, in the shape to be broadcast over x."""
     return widened(vector).reshape((1,) * (x.ndim - 1) + (-1,))

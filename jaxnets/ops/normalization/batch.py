@@ -26,7 +26,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxnets.ops._floating import widened
-from jaxnets.ops.normalization._standardized import along_last, check_features, moments
+from jaxnets.ops.normalization._standardized import along_last, check_features, moments, require_eps
 from jaxnets.rule import rule
 
 
@@ -65,9 +65,10 @@ def batch_norm_forward(
       eps: ε ≥ 0, added to the variance.
 
     Raises:
-      ValueError: if x has fewer than two axes, or scale or shift has not one entry a feature.
+      ValueError: if x has fewer than two axes, scale or shift has not one entry a feature, or ε is negative.
     """
     check_features("batch_norm", x, scale=scale, shift=shift)
+    require_eps("batch_norm", eps)
     mean, variance = moments(x, _axes(x))
     h = 1 / jnp.sqrt(variance + eps)
     x_hat = (widened(x) - mean) * h
@@ -115,11 +116,14 @@ def batch_norm_training(
       eps: as in `batch_norm`.
 
     Raises:
-      ValueError: as `batch_norm`; or if the statistics have not one entry a feature, or ρ is out of its range.
+      ValueError: as `batch_norm`; or if x is empty, the statistics have not one entry a feature, or ρ is out of its
+        range.
     """
     if not 0 <= momentum <= 1:
         raise ValueError(f"batch_norm_training: momentum is {momentum}, wanted 0 to 1")
     check_features("batch_norm_training", x, mean=statistics.mean, variance=statistics.variance)
+    if x.size == 0:
+        raise ValueError(f"batch_norm_training: x {x.shape} has no entries to take a mean of")
     # Compiled, these are the moments inside batch_norm, and not computed twice.
     of_batch = moments(lax.stop_gradient(x), _axes(x))
     known = lax.stop_gradient(statistics)
@@ -149,10 +153,11 @@ def batch_norm_inference_forward(
     """Each feature normalised by statistics that are given, then scaled and shifted (BN5): an affine map of x.
 
     Raises:
-      ValueError: if x has fewer than two axes, or a vector has not one entry a feature.
+      ValueError: if x has fewer than two axes, a vector has not one entry a feature, or ε is negative.
     """
     vectors = {"scale": scale, "shift": shift, "mean": statistics.mean, "variance": statistics.variance}
     check_features("batch_norm_inference", x, **vectors)
+    require_eps("batch_norm_inference", eps)
     x_hat, _ = _by(statistics, x, eps)
     y = along_last(scale, x) * x_hat + along_last(shift, x)  # (BN5)
     return y.astype(x.dtype), InferenceResiduals(x, scale, statistics)

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Integer
 
-from jaxnets.ops._geometry import Padding, Pair, out_size
+from jaxnets.ops._geometry import Padding, Pair, out_size, require_pairs
 
 
 class Pool(NamedTuple):
@@ -27,6 +27,7 @@ def pool_of(what: str, shape: tuple[int, ...], window: Pair, stride: Pair | None
     if len(shape) != 4:
         raise ValueError(f"{what}: wanted images NHWC, got x {shape}")
     stride = window if stride is None else stride
+    require_pairs(what, padding, window=window, stride=stride)
     size = shape[1], shape[2]
     return Pool(window, size, out_size(what, size, window, stride, padding, (1, 1)), stride, padding)
 

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from jaxnets.ops._floating import require_floating
-from jaxnets.ops._geometry import Padding, Pair
+from jaxnets.ops._geometry import Padding, Pair, require_pairs
 from jaxnets.ops._materialized import materialized
 from jaxnets.ops.pooling._windows import Pool, pool_of, reads, spread
 from jaxnets.rule import rule
@@ -199,6 +199,7 @@ def _pool(what: str, x: Array, window: Pair, stride: Pair | None, padding: Paddi
 
 
 def _pool_back(y: Array, size: Pair, window: Pair, stride: Pair | None, padding: Padding) -> Pool:
+    require_pairs("unpool", padding, size=size)
     pool = pool_of("unpool", (*y.shape[:1], *size, *y.shape[3:]), window, stride, padding)
     if pool.out != y.shape[1:3]:
         raise ValueError(f"unpool: images {size} have {pool.out} windows, y has {y.shape[1:3]} (y {y.shape})")

@@ -105,9 +105,9 @@ def subsample_forward(
         if (given.shape, given.dtype) != (x.shape[3:], x.dtype):
             wanted = f"{x.dtype}{list(x.shape[3:])} (x {x.shape})"
             raise ValueError(f"subsample: {name} is {given.dtype}{list(given.shape)}, wanted {wanted}")
-    sums = _sums(x, pool)
-    z = a[None, None, None, :] * sums + b[None, None, None, :]  # (PL7)
-    return z, Residuals(sums, a, jnp.zeros((*pool.size, 0), x.dtype))
+    sums = _sums(widened(x), pool)
+    z = widened(a)[None, None, None, :] * sums + widened(b)[None, None, None, :]  # (PL7)
+    return z.astype(x.dtype), Residuals(sums, a, jnp.zeros((*pool.size, 0), x.dtype))
 
 
 def subsample_backward(
@@ -118,7 +118,8 @@ def subsample_backward(
     shape = (z_bar.shape[0], *pixels.shape[:2], z_bar.shape[3])
     pool = pool_of("subsample", shape, window, None, _NO_PADDING)
     x_bar = spread(a[None, None, None, :] * z_bar, pool)  # (PL8)
-    return x_bar, (z_bar * sums).sum((0, 1, 2)), z_bar.sum((0, 1, 2))  # (PL9) (PL10)
+    a_bar = (widened(z_bar) * sums).sum((0, 1, 2)).astype(a.dtype)  # (PL9)
+    return x_bar, a_bar, z_bar.sum((0, 1, 2))  # (PL10)
 
 
 subsample = rule(subsample_forward, subsample_backward)
