@@ -1,6 +1,7 @@
 """The command line, by its exit status and what it prints."""
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -200,7 +201,7 @@ def test_train_a_deep_network(network, options):
 @pytest.mark.parametrize(
     ("network", "options", "reached"),
     [
-        ("lstm", ("--length", 20, "--examples", 60_000, "--forget", 3, "--batch-size", 32), 99),
+        ("lstm", ("--length", 20, "--memory", 20, "--examples", 20_000), 99),
         ("gru", ("--examples", 10_000, "--epochs", 2), 99),
         ("rnn", ("--examples", 1000, "--epochs", 2, "--layers", 2, "--learning-rate", 0.005), 25),
         ("gru", ("--task", "temporal-order", "--examples", 200, "--epochs", 1), 0),
@@ -212,6 +213,14 @@ def test_train_a_recurrent_network(network, options, reached):
     result = run("train", network, *options)
     assert result.exit_code == 0
     assert float(result.output.split("best ")[-1].split("%")[0]) >= reached
+
+
+@pytest.mark.parametrize("attention", ["--attention", "--no-attention"])
+def test_train_to_translate(attention):
+    result = run("train", "seq2seq", attention, "--examples", 640, "--units", 8, "--epochs", 1, "--task", "reversal")
+    assert result.exit_code == 0
+    assert "exact" in result.output
+    assert len(re.findall(r"'[a-z]{1,10}' -> '[a-z]*'", result.output)) == 5
 
 
 def test_train_a_model_of_characters():
@@ -242,6 +251,7 @@ def test_training_stops_at_a_loss_that_is_not_finite():
         (("cnn", "--kernel", "4"), "wanted an odd number below 28"),
         (("cnn", "--batch-size", "6001"), "there are 6000"),
         (("lenet5", "--variant", "1989"), "--variant"),
+        (("seq2seq", "--examples", "10"), "--batch-size is 64, there are 10 training pairs"),
     ],
 )
 def test_bad_options_are_bad_usage(options, message):

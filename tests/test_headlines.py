@@ -43,11 +43,53 @@ def test_todays_lenet():
     assert best_accuracy("lenet5", *options) >= 99.2
 
 
+def example(name, *options):
+    """What an example prints."""
+    path = Path(__file__).parent.parent / "examples" / f"{name}.py"
+    return subprocess.run([sys.executable, path, *options], capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.slow
 def test_shortcuts_make_a_hundred_layers_trainable():
-    example = Path(__file__).parent.parent / "examples" / "residual_or_plain.py"
     options = ("--data", "fashion-mnist", "--depth", "110", "--examples", "12000", "--epochs", "2")
-    shown = subprocess.run([sys.executable, example, *options], capture_output=True, text=True, check=True).stdout
+    shown = example("residual_or_plain", *options)
     residual, plain = (float(re.findall(r"(\d+\.\d+)% in", part)[-1]) for part in shown.split("plain, ")[:2])
     assert residual >= 60, shown
     assert plain <= 20, shown
+
+
+@pytest.mark.slow
+def test_an_lstm_adds_where_a_simple_network_does_not():
+    shown = example("adding_problem")
+    long, short = (float(percent) for percent in re.findall(r"(\d+\.\d)% right", shown))
+    assert long >= 99, shown
+    assert short < 30, shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_an_lstm_adds_from_the_command_line(seed):
+    result = CliRunner().invoke(app, ["train", "lstm", "--seed", str(seed)])
+    assert float(BEST.search(result.output)[1]) >= 99, result.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_the_embedded_reber_grammar(cell):
+    options = ["--task", "reber", "--examples", "20000", "--epochs", "3", "--learning-rate", "0.01"]
+    result = CliRunner().invoke(app, ["train", cell, *options])
+    whole = float(re.findall(r"whole strings (\S+)", result.output)[-1])
+    assert whole >= 0.99, result.output
+
+
+@pytest.mark.slow
+def test_unseen_dates_are_translated():
+    result = CliRunner().invoke(app, ["train", "seq2seq"])
+    assert float(BEST.search(result.output)[1]) >= 99, result.output
+
+
+@pytest.mark.slow
+def test_a_model_of_characters_knows_more_than_single_characters():
+    shown = example("write_text")
+    bits = [float(number) for number in re.findall(r"(\d+\.\d+) bits", shown)]
+    assert bits[0] > 4 > 2.4 > bits[-1], shown

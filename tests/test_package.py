@@ -47,7 +47,12 @@ def test_the_example_of_the_readme_prints_what_it_says(tmp_path):
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
 
 
-SHORT = {"residual_or_plain": ("--depth", "8", "--epochs", "1", "--examples", "640", "--picture", "here.png")}
+SHORT = {
+    "adding_problem": ("--length", "12", "--examples", "400"),
+    "residual_or_plain": ("--depth", "8", "--epochs", "1", "--examples", "640", "--picture", "here.png"),
+    "translate_dates": ("--epochs", "1", "--examples", "640", "--picture", "here.png"),
+    "write_text": ("--epochs", "1", "--units", "16", "--characters", "20000"),
+}
 """Arguments for the examples that take minutes without them."""
 
 

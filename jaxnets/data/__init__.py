@@ -4,7 +4,7 @@ Drawn at random, the tasks of the literature on recurrent networks: long time la
 """
 
 from .bits import temporal_xor
-from .characters import END, PAD, START, Encoded, TextPairs, decode, encode, encode_all
+from .characters import END, PAD, START, Encoded, TextPairs, decode, encode, encode_all, unseen
 from .dates import DATE_SOURCE, DATE_TARGET, date_translation
 from .digits import Digits, digits_4x3, digits_6x6
 from .files import Dataset, write_dataset
@@ -60,5 +60,6 @@ __all__ = [
     "stratified_subset",
     "temporal_order",
     "temporal_xor",
+    "unseen",
     "write_dataset",
 ]

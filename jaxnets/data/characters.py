@@ -78,3 +78,14 @@ def encode_pairs(
     """Return sources and targets encoded, each with its table and padded to its time; a target as START, text, END."""
     framed = [START + target + END for target in targets]
     return TextPairs(*encode_all(sources, tables[0], times[0]), *encode_all(framed, tables[1], times[1]))
+
+
+def unseen(test: TextPairs, train: TextPairs) -> TextPairs:
+    """Return the pairs of `test` whose source is none of `train`.
+
+    Raises ValueError when the two have sources of different lengths in time.
+    """
+    if test.source.shape[1] != train.source.shape[1]:
+        raise ValueError(f"unseen: test has sources of {test.source.shape[1]} codes, train of {train.source.shape[1]}")
+    seen = {row.tobytes() for row in train.source}
+    return TextPairs(*(a[[row.tobytes() not in seen for row in test.source]] for a in test))

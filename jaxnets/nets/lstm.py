@@ -40,6 +40,30 @@ def init(
     )
 
 
+def chrono_init(
+    key: Array, n_in: int, n: int, dtype: Any = jnp.float32, *, longest: int, peepholes: bool = False
+) -> Layer:
+    """As `init`, with units that begin with memories of all lengths.
+
+    The bias of a forget gate is ln u, with u uniform from 1 to longest - 1, that of its input gate -ln u.  A gate
+    that forgets with bias ln k keeps a value for about k steps; the input gate is as nearly shut as that one is open.
+
+    Source: Tallec and Ollivier 2018, Can recurrent neural networks warp time?, section 3 ("chrono initialization").
+
+    Args:
+      longest: T_max, the longest time lag that is looked for.
+
+    Raises:
+      ValueError: if `longest` is less than 3.
+    """
+    if longest < 3:
+        raise ValueError(f"lstm.chrono_init: longest is {longest}, wanted at least 3")
+    layer_key, lag_key = jax.random.split(key)
+    layer = init(layer_key, n_in, n, dtype, peepholes=peepholes)
+    bias = jnp.log(jax.random.uniform(lag_key, (n,), dtype, 1, longest - 1))
+    return layer._replace(b=layer.b.at[:n].set(-bias).at[n : 2 * n].set(bias))
+
+
 def start(layer: Layer, batch: int) -> LSTMState:
     """The state of zeros."""
     zeros = jnp.zeros((batch, layer.w_h.shape[0]), layer.w_h.dtype)

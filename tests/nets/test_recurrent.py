@@ -38,6 +38,20 @@ def test_parameter_counts(name, count):
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count + 17
 
 
+def test_units_begin_with_memories_of_all_lengths():
+    layer = lstm.chrono_init(jax.random.key(0), 3, 1000, longest=50)
+    i, f, g, o = jnp.split(layer.b, 4)
+    np.testing.assert_array_equal(i, -f)
+    assert not g.any()
+    assert not o.any()
+    lags = np.exp(np.asarray(f, float))
+    assert 1 <= lags.min() < 2
+    assert 48 < lags.max() <= 49.001
+    assert abs(lags.mean() - 25) < 2
+    with pytest.raises(ValueError, match="chrono_init: longest is 2, wanted at least 3"):
+        lstm.chrono_init(jax.random.key(0), 3, 4, longest=2)
+
+
 @every_cell
 def test_the_written_gradient_is_that_of_the_rules(cell):
     """Of `apply` as one rule, of `many_to_many` layer by layer, and of autodiff."""

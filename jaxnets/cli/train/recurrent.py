@@ -65,22 +65,22 @@ def train_lstm(
     length: Length = 100,
     units: Units = 32,
     layers: Layers = 1,
-    forget: Annotated[float, typer.Option(help="Bias of the forget gates: e to it is about the steps kept.")] = 5.0,
-    examples: Examples = 74_000,
+    memory: Annotated[int, typer.Option(min=3, help="The longest time lag that units begin with.")] = 100,
+    examples: Examples = 40_000,
     optimizer: OptimizerOption = Optimizer.ADAM,
-    learning_rate: LearningRate = 0.01,
+    learning_rate: LearningRate = 0.005,
     schedule: ScheduleOption = Schedule.COSINE,
-    batch_size: BatchSize = 50,
+    batch_size: BatchSize = 20,
     epochs: Epochs = 1,
     clip: Clip = 1.0,
     seed: Seed = 0,
 ) -> None:
-    """Train LSTM networks.
+    """Train LSTM networks, the gates initialised for all time lags up to `--memory` (chrono initialisation).
 
     Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
     """
     plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
-    cell = lstm.CELL._replace(init=partial(lstm.init, forget=forget))
+    cell = lstm.CELL._replace(init=partial(lstm.chrono_init, longest=memory))
     _train(cell, task, length, (units,) * layers, examples, plan, clip)
 
 
