@@ -189,7 +189,11 @@ def test_train_a_convolutional_network(network, options):
 
 @pytest.mark.parametrize(
     ("network", "options"),
-    [("alexnet", ("--width", 0.05)), ("inception", ("--width", 4)), ("resnet", ("--shortcut", "projection"))],
+    [
+        pytest.param("alexnet", ("--width", 0.05), marks=pytest.mark.slow),
+        pytest.param("inception", ("--width", 4), marks=pytest.mark.slow),
+        ("resnet", ("--shortcut", "projection")),
+    ],
 )
 def test_train_a_deep_network(network, options):
     result = run("train", network, "--epochs", 1, "--train-size", 64, "--schedule", "constant", *options)
@@ -201,8 +205,8 @@ def test_train_a_deep_network(network, options):
 @pytest.mark.parametrize(
     ("network", "options", "reached"),
     [
-        ("lstm", ("--length", 20, "--memory", 20, "--examples", 20_000), 99),
-        ("gru", ("--examples", 10_000, "--epochs", 2), 99),
+        ("lstm", ("--length", 20, "--memory", 20, "--examples", 8000), 90),
+        ("gru", ("--examples", 4000, "--epochs", 2, "--batch-size", 20), 99),
         ("rnn", ("--examples", 1000, "--epochs", 2, "--layers", 2, "--learning-rate", 0.005), 25),
         ("gru", ("--task", "temporal-order", "--examples", 200, "--epochs", 1), 0),
         ("lstm", ("--task", "copy", "--length", 5, "--examples", 200), 0),

@@ -144,6 +144,7 @@ def test_jit_changes_nothing(entry):
     assert_same(jax.jit(hand)(args, y_bar), hand(args, y_bar), 1e-14)
 
 
+@pytest.mark.slow  # `jaxnets verify` checks it too
 @functions
 def test_vmap_is_a_stack(entry):
     samples = [sample(entry, seed) for seed in (0, 1, 2)]
@@ -155,6 +156,7 @@ def test_vmap_is_a_stack(entry):
     assert_same(jax.jit(jax.vmap(hand))(stacked, y_bars), stacks, 1e-14)
 
 
+@pytest.mark.slow  # the next one is shorter
 @per_example
 def test_a_batch_of_one(entry):
     size = batch_size(entry)
@@ -228,6 +230,7 @@ def test_bad_shapes_are_named(entry):
         entry.function(*broken)
 
 
+@pytest.mark.slow  # `jaxnets verify` checks it too
 @per_example
 def test_float32_is_as_good_as_autodiff_in_float32(entry):
     """Against the float64 truth the error is at most 8 times that of jax.grad in float32, either floored at one ulp."""

@@ -50,13 +50,22 @@ def test_the_example_of_the_readme_prints_what_it_says(tmp_path):
 SHORT = {
     "adding_problem": ("--length", "12", "--examples", "400"),
     "residual_or_plain": ("--depth", "8", "--epochs", "1", "--examples", "640", "--picture", "here.png"),
+    "vanishing_gradients": ("--steps", "50", "--images", "50", "--picture", "here.png"),
     "translate_dates": ("--epochs", "1", "--examples", "640", "--picture", "here.png"),
     "write_text": ("--epochs", "1", "--units", "16", "--characters", "20000"),
 }
 """Arguments for the examples that take minutes without them."""
 
+COMPILED_LONG = {"look_into_a_network", "residual_or_plain", "vanishing_gradients"}
+"""Examples that take half a minute whatever their arguments are."""
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+EXAMPLES = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in COMPILED_LONG else [])
+    for path in sorted((ROOT / "examples").glob("*.py"))
+]
+
+
+@pytest.mark.parametrize("path", EXAMPLES)
 def test_examples_run(path, tmp_path):
     command = [sys.executable, str(path), *SHORT.get(path.stem, ())]
     subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)

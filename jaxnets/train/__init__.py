@@ -2,6 +2,7 @@
 
 from .accumulation import value_and_grad_in_parts as value_and_grad_in_parts
 from .loop import Epoch as Epoch
+from .loop import NonFinite as NonFinite
 from .loop import NonFiniteError as NonFiniteError
 from .loop import epoch_order as epoch_order
 from .loop import fit as fit
@@ -17,3 +18,4 @@ from .step import gradient_step as gradient_step
 from .step import init_state as init_state
 from .step import init_stateful as init_stateful
 from .step import stateful_step as stateful_step
+from .stopping import no_better as no_better

@@ -4,6 +4,7 @@ The loop knows no network and no optimizer. The data stays on the device and eac
 the state is donated, so that one copy of the parameters and of the optimizer's state is held, not two.
 """
 
+import enum
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,19 +25,32 @@ class NonFiniteError(FloatingPointError):
     """A loss, or a parameter, became infinite or not a number."""
 
 
+class NonFinite(enum.Enum):
+    """What is done with a step whose loss, or a parameter after it, is infinite or not a number."""
+
+    STOP = enum.auto()
+    """Training ends with a `NonFiniteError` that names the step and what was not finite."""
+    SKIP = enum.auto()
+    """The step is undone and counted (`Epoch.skipped`)."""
+
+
 class Epoch(NamedTuple):
     """What an epoch came to.
 
-    `epoch` counts from 1. `loss` is the mean over the examples of the epoch, each taken when its step was run.
-    `metrics` is what `evaluate` returned after the epoch, as floats (empty without one). `seconds` is the time
-    of training alone: neither compiling nor evaluating counts.
+    `epoch` counts from 1. `loss` is the mean over the examples of the epoch, each taken when its step was run, without
+    those of steps that were `skipped`. `metrics` is what `evaluate` returned after the epoch, as floats (empty without
+    one). `seconds` is the time of training alone: neither compiling nor evaluating counts.
     """
 
     epoch: int
     loss: float
     metrics: Mapping[str, float]
     seconds: float
+    skipped: int = 0
 
+
+Stop = Callable[[tuple[Epoch, ...]], bool]
+"""Whether training ends here, asked after every epoch with the history."""
 
 Evaluate = Callable[[Any], Mapping[str, Array]]
 
@@ -59,28 +73,42 @@ def fit(
     start: int = 0,
     evaluate: Evaluate | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
+    stop: Stop | None = None,
+    non_finite: NonFinite = NonFinite.STOP,
 ) -> tuple[State, tuple[Epoch, ...]]:
-    """Train for a number of epochs; return the last state and the history.
+    """Train for a number of epochs, or until `stop` says so; return the last state and the history.
 
     `data` is a pytree of arrays that share their first axis, the examples; `step` is given batches of the same
     structure. Every example is used exactly once an epoch, in an order drawn anew for each (`epoch_order`): where
     `batch_size` does not divide the number of examples, the rest is a last, smaller batch.
 
     `evaluate(params)` returns named scalars; it is compiled, and run after each epoch. `on_epoch` is called with each
-    `Epoch` as it ends. `start` is the number of epochs already trained: `fit` for 5 epochs, then for 3 with
-    `start=5` and the same key, is `fit` for 8. The given `state` is left as it was.
+    `Epoch` as it ends, `stop` with all of them so far (see `no_better`). `start` is the number of epochs already
+    trained: `fit` for 5 epochs, then for 3 with `start=5` and the same key, is `fit` for 8. The given `state` is left
+    as it was.
 
     Raises ValueError or TypeError for arguments that do not fit together, and NonFiniteError at the end of the first
-    epoch with a loss that is not finite (its message names the step), or that leaves parameters that are not.
+    epoch with a step that has a loss that is not finite, or leaves parameters that are not (its message names the step
+    and the leaf); with `NonFinite.SKIP` only if there is no other step in an epoch.
     """
     history: list[Epoch] = []
     for trained, epoch in fit_by_epoch(
-        step, state, data, key=key, batch_size=batch_size, epochs=epochs, start=start, evaluate=evaluate
+        step,
+        state,
+        data,
+        key=key,
+        batch_size=batch_size,
+        epochs=epochs,
+        start=start,
+        evaluate=evaluate,
+        non_finite=non_finite,
     ):
         state = trained
         history.append(epoch)
         if on_epoch is not None:
             on_epoch(epoch)
+        if stop is not None and stop(tuple(history)):
+            break
     return state, tuple(history)
 
 
@@ -94,6 +122,7 @@ def fit_by_epoch(
     epochs: int,
     start: int = 0,
     evaluate: Evaluate | None = None,
+    non_finite: NonFinite = NonFinite.STOP,
 ) -> Iterator[tuple[State, Epoch]]:
     """Train as `fit` does, yielding the state and the `Epoch` after each epoch: to save, to plot, or to stop early.
 
@@ -109,7 +138,8 @@ def fit_by_epoch(
     examples = count_examples("fit", data)
     if batch_size > examples:
         raise ValueError(f"fit: batch_size is {batch_size}, but data has {examples} examples")
-    return _epochs(step, state, data, key, examples, batch_size, range(start + 1, start + epochs + 1), evaluate)
+    numbers = range(start + 1, start + epochs + 1)
+    return _epochs(step, state, data, key, examples, batch_size, numbers, evaluate, non_finite)
 
 
 def _check_key(key: Any) -> None:
@@ -129,6 +159,7 @@ def _epochs(
     batch_size: int,
     numbers: range,
     evaluate: Evaluate | None,
+    non_finite: NonFinite,
 ) -> Iterator[tuple[State, Epoch]]:
     if not numbers:
         return
@@ -136,40 +167,53 @@ def _epochs(
     # The copy is what is donated: the caller's arrays live on, and no buffer is given away twice.
     state = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)
     # An argument that is not kept has no sharding to tell, and a step may ignore part of its state.
-    run = jax.jit(_epoch_function(step, examples, batch_size), donate_argnums=0, keep_unused=True)
+    run = jax.jit(_epoch_function(step, examples, batch_size, non_finite), donate_argnums=0, keep_unused=True)
     compiled = run.lower(state, data, key, jnp.uint32(numbers[0])).compile()
     state_shardings = compiled.input_shardings[0][0]
     metrics_of = _no_metrics if evaluate is None else _compiled_evaluate(evaluate, state.params)
     steps, rest = divmod(examples, batch_size)
-    weights = [steps * batch_size / examples, rest / examples]
+    sizes = [batch_size] * steps + [rest] * (rest > 0)
 
     for number in numbers:
         begin = time.perf_counter()
         state, losses, finite = jax.block_until_ready(compiled(state, data, key, jnp.uint32(number)))
         seconds = time.perf_counter() - begin
-        losses = [np.asarray(part).astype(np.float64) for part in losses]
-        _check_finite(number, losses, state.params, np.asarray(finite))
-        loss = math.fsum(weight * part.mean() for weight, part in zip(weights, losses, strict=False))
+        each = [row for part in losses for row in np.asarray(part).astype(np.float64).reshape(len(part), -1)]
+        whole = np.concatenate([np.asarray(part) for part in finite]).all(1)
+        if not (whole.all() if non_finite is NonFinite.STOP else whole.any()):
+            raise NonFiniteError(_first_not_finite(number, each, state.params, np.concatenate(finite)))
+        kept = [(size, row.mean()) for size, row, good in zip(sizes, each, whole, strict=True) if good]
+        loss = math.fsum(size * mean for size, mean in kept) / sum(size for size, _ in kept)
         state = _place(state, state_shardings)
-        yield state, Epoch(number, loss, metrics_of(state.params), seconds)
+        yield state, Epoch(number, loss, metrics_of(state.params), seconds, int((~whole).sum()))
 
 
-def _epoch_function(step: Step, examples: int, batch_size: int) -> Callable[..., tuple[State, list[Array], Array]]:
-    """Return epoch(state, data, key, number) -> (state, losses of the whole and of the rest batches, leaf finite)."""
+def _epoch_function(
+    step: Step, examples: int, batch_size: int, non_finite: NonFinite
+) -> Callable[..., tuple[State, list[Array], list[Array]]]:
+    """Return epoch(state, data, key, number) -> (state, losses, what was finite), of the whole and of the rest batches.
+
+    What was finite has a row a step: its losses, and each leaf of the parameters after it.
+    """
     steps = examples // batch_size
 
     def epoch(state: State, data: Any, key: Key[Array, ""], number: Integer[Array, ""]):
-        def body(state: State, rows: Integer[Array, " batch"]) -> tuple[State, Array]:
-            return _checked_step(step, state, take_examples(data, rows))
+        def body(state: State, rows: Integer[Array, " batch"]) -> tuple[State, tuple[Array, Array]]:
+            after, losses = _checked_step(step, state, take_examples(data, rows))
+            finite = jnp.stack([_all_finite(leaf) for leaf in (losses, *jax.tree.leaves(after.params))])
+            if non_finite is NonFinite.SKIP:
+                after = jax.tree.map(lambda new, old: jnp.where(finite.all(), new, old), after, state)
+            return after, (losses, finite)
 
         order = epoch_order(key, number, examples)
         whole, rest = jnp.split(order, [steps * batch_size])
-        state, losses = jax.lax.scan(body, state, whole.reshape(steps, batch_size))
-        parts = [losses]
+        state, parts = jax.lax.scan(body, state, whole.reshape(steps, batch_size))
+        found = [parts]
         if rest.size:
-            state, losses = body(state, rest)
-            parts.append(losses)
-        return state, parts, jnp.array([_all_finite(leaf) for leaf in jax.tree.leaves(state.params)], bool)
+            state, last = body(state, rest)
+            found.append(jax.tree.map(lambda a: a[None], last))
+        losses, finite = zip(*found, strict=True)
+        return state, list(losses), list(finite)
 
     return epoch
 
@@ -198,15 +242,18 @@ def _all_finite(leaf: Array) -> Bool[Array, ""]:
     return jnp.isfinite(leaf).all() if jnp.issubdtype(leaf.dtype, jnp.inexact) else jnp.bool_(True)
 
 
-def _check_finite(epoch: int, losses: list[np.ndarray], params: Any, finite: Bool[np.ndarray, " leaves"]) -> None:
-    each = np.concatenate([part.ravel() for part in losses])
-    bad = np.flatnonzero(~np.isfinite(each))
-    if bad.size:
-        raise NonFiniteError(f"fit: loss is {each[bad[0]]} at epoch {epoch}, step {bad[0] + 1} of {each.size}")
-    for (path, _), leaf_finite in zip(jax.tree.leaves_with_path(params), finite, strict=True):
-        if not leaf_finite:
-            name = "params" + jax.tree_util.keystr(path)
-            raise NonFiniteError(f"fit: {name} is not finite after epoch {epoch}, though all of its losses are")
+def _first_not_finite(epoch: int, losses: list[np.ndarray], params: Any, finite: Bool[np.ndarray, "steps _"]) -> str:
+    """Where, and what, for an error; `finite` is as `_epoch_function` returns it."""
+    at = int(np.flatnonzero(~finite.all(1))[0])
+    # A row of several losses is of as many updates.
+    before, of = sum(map(len, losses[:at])), sum(map(len, losses))
+    if not finite[at, 0]:
+        place = int(np.flatnonzero(~np.isfinite(losses[at]))[0])
+        return f"fit: loss is {losses[at][place]} at epoch {epoch}, step {before + place + 1} of {of}"
+    paths = [path for path, _ in jax.tree.leaves_with_path(params)]
+    name = "params" + jax.tree_util.keystr(paths[int(np.flatnonzero(~finite[at])[0]) - 1])
+    where = f"epoch {epoch}, step {before + len(losses[at])} of {of}"
+    return f"fit: {name} is not finite after {where}, though the loss is"
 
 
 def _place(state: State, shardings: Any) -> State:

@@ -156,7 +156,7 @@ DEEP = {
 }
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(blocks)
 @example(DEEP | {"group": 6})
 @example(DEEP | {"group": 4})

@@ -14,7 +14,18 @@ import numpy as np
 import optax
 import pytest
 
-from jaxnets.train import Epoch, NonFiniteError, State, epoch_order, fit, fit_by_epoch, gradient_step, init_state
+from jaxnets.train import (
+    Epoch,
+    NonFinite,
+    NonFiniteError,
+    State,
+    epoch_order,
+    fit,
+    fit_by_epoch,
+    gradient_step,
+    init_state,
+    no_better,
+)
 
 KEY = jax.random.key(7)
 
@@ -369,15 +380,70 @@ def test_a_diverging_run_stops():
         fit(step, init_state(jnp.float32(1), optimizer), jnp.ones(100), key=KEY, batch_size=2, epochs=5)
 
 
-def test_parameters_spoilt_by_the_last_step_are_named():
+@pytest.mark.parametrize("bad", [4, 6])
+def test_a_parameter_that_a_step_spoils_is_named_with_the_step(bad):
     def step(state, batch):
         count = state.opt_state + 1
-        w = jnp.where(count == 6, jnp.nan, state.params["w"])
+        w = jnp.where(count == bad, jnp.nan, state.params["w"])
         return State({"w": w, "n": state.params["n"]}, count), batch.mean()
 
     start = State({"w": jnp.ones(2), "n": jnp.int32(1)}, jnp.int32(0))
-    with pytest.raises(NonFiniteError, match=r"^fit: params\['w'\] is not finite after epoch 2, though all .* losses"):
+    wanted = rf"^fit: params\['w'\] is not finite after epoch 2, step {bad - 3} of 3, though the loss is"
+    with pytest.raises(NonFiniteError, match=wanted):
         fit(step, start, jnp.ones(9), key=KEY, batch_size=3, epochs=2)
+
+
+def test_bad_steps_may_be_skipped_and_are_counted():
+    x, y = linear_data(13)
+    optimizer = optax.adam(0.1)
+    options = {"key": KEY, "batch_size": 3, "epochs": 2}
+    start = init_state({"w": jnp.ones(3)}, optimizer)
+    skipping = {"non_finite": NonFinite.SKIP, **options}
+    state, history = fit(gradient_step(linear, optimizer), start, (x, y.at[6].set(jnp.nan)), **skipping)
+    assert [epoch.skipped for epoch in history] == [1, 1]
+    assert all(np.isfinite(epoch.loss) for epoch in history)
+    assert jnp.isfinite(state.params["w"]).all()
+    assert state.opt_state[0].count == 8
+    # Where nothing is bad, nothing is changed.
+    good, _ = fit(gradient_step(linear, optimizer), start, (x, y), **options)
+    same, history = fit(gradient_step(linear, optimizer), start, (x, y), **skipping)
+    np.testing.assert_array_equal(good.params["w"], same.params["w"])
+    assert history[0].skipped == 0
+    with pytest.raises(NonFiniteError, match="loss is nan at epoch 1, step 1 of 5"):
+        fit(gradient_step(linear, optimizer), start, (x, y + jnp.nan), **skipping)
+
+
+def epochs_of(*values):
+    return tuple(Epoch(number + 1, 0.0, {"accuracy": value}, 0.0) for number, value in enumerate(values))
+
+
+def test_training_stops_when_a_metric_becomes_no_better():
+    stop = no_better("accuracy", patience=1)
+    assert not stop(epochs_of(0.5, 0.4, 0.6, 0.6))
+    assert stop(epochs_of(0.5, 0.4, 0.6, 0.6, 0.5))
+    assert stop(epochs_of(0.5, 0.4, 0.3))
+    assert no_better("accuracy", patience=0, smaller=True)(epochs_of(0.5, 0.4, 0.4))
+    assert no_better("accuracy", patience=0, least=0.2)(epochs_of(0.5, 0.6))
+    with pytest.raises(ValueError, match=r"no_better: metric is 'loss', wanted one of \['accuracy'\]"):
+        no_better("loss", patience=1)(epochs_of(0.5))
+    with pytest.raises(ValueError, match=r"patience is -1, least 0\.0; wanted numbers that are"):
+        no_better("loss", patience=-1)
+
+    def worse_after_three(params):
+        return {"accuracy": -jnp.abs(params - 3.0)}
+
+    step = lambda state, batch: (State(state.params + 1, ()), batch.mean())
+    _, history = fit(
+        step,
+        State(jnp.zeros(()), ()),
+        jnp.ones(3),
+        key=KEY,
+        batch_size=3,
+        epochs=9,
+        evaluate=worse_after_three,
+        stop=stop,
+    )
+    assert len(history) == 5
 
 
 def test_an_optimizer_may_hold_infinities():
