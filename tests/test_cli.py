@@ -205,8 +205,8 @@ def test_train_a_deep_network(network, options):
 @pytest.mark.parametrize(
     ("network", "options", "reached"),
     [
-        ("lstm", ("--length", 20, "--memory", 20, "--examples", 8000), 90),
-        ("gru", ("--examples", 4000, "--epochs", 2, "--batch-size", 20), 99),
+        ("lstm", ("--length", 20, "--memory", 20, "--examples", 40_000), 98),
+        ("gru", ("--examples", 6000, "--epochs", 2, "--batch-size", 20), 99),
         ("rnn", ("--examples", 1000, "--epochs", 2, "--layers", 2, "--learning-rate", 0.005), 25),
         ("gru", ("--task", "temporal-order", "--examples", 200, "--epochs", 1), 0),
         ("lstm", ("--task", "copy", "--length", 5, "--examples", 200), 0),
