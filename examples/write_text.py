@@ -34,15 +34,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=256)
     parser.add_argument("--steps", type=int, default=100, help="characters that the gradient goes back")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--characters", type=int, help="of the training text; all of it if left out")
     options = parser.parse_args()
 
     text = public_domain_text()
     codes = text.train[: options.characters]
     train, test = windows(codes, options.steps), windows(text.test, options.steps)
-    cell, batch_size = lstm.CELL, 32
-    rate = optax.cosine_decay_schedule(0.003, options.epochs * (len(train) // batch_size))
+    cell, batch_size = lstm.CELL, 8
+    rate = optax.cosine_decay_schedule(0.004, options.epochs * (len(train) // batch_size))
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
     loss = functools.partial(language_model.loss, cell=cell)
     params = language_model.init(jax.random.key(0), cell, len(text.characters), hidden=(options.units,))

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxnets import data as data
+    from jaxnets import interop as interop
     from jaxnets import nets as nets
     from jaxnets import ops as ops
     from jaxnets import rule as rule
     from jaxnets import train as train
     from jaxnets import verify as verify
 
-_MODULES = ("data", "nets", "ops", "rule", "train", "verify")
+_MODULES = ("data", "interop", "nets", "ops", "rule", "train", "verify")
 
 
 def __getattr__(name: str) -> ModuleType:
