@@ -179,9 +179,10 @@ def _epochs(
         state, losses, finite = jax.block_until_ready(compiled(state, data, key, jnp.uint32(number)))
         seconds = time.perf_counter() - begin
         each = [row for part in losses for row in np.asarray(part).astype(np.float64).reshape(len(part), -1)]
-        whole = np.concatenate([np.asarray(part) for part in finite]).all(1)
+        flags = np.concatenate([np.asarray(part) for part in finite])
+        whole: np.ndarray = np.all(flags, axis=1, keepdims=True)[:, 0]
         if not (whole.all() if non_finite is NonFinite.STOP else whole.any()):
-            raise NonFiniteError(_first_not_finite(number, each, state.params, np.concatenate(finite)))
+            raise NonFiniteError(_first_not_finite(number, each, state.params, flags))
         kept = [(size, row.mean()) for size, row, good in zip(sizes, each, whole, strict=True) if good]
         loss = math.fsum(size * mean for size, mean in kept) / sum(size for size, _ in kept)
         state = _place(state, state_shardings)
