@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -117,7 +118,7 @@ def test_a_file_that_declares_nothing_is_bad_usage(tmp_path, text, message):
         path.write_text(text)
     result = run("verify", path)
     assert result.exit_code == 2
-    assert message in " ".join(result.output.replace("│", " ").split())
+    assert message in plain(result)
 
 
 def test_an_unknown_name_is_bad_usage():
@@ -217,6 +218,38 @@ def test_train_a_recurrent_network(network, options, reached):
     result = run("train", network, *options)
     assert result.exit_code == 0
     assert float(result.output.split("best ")[-1].split("%")[0]) >= reached
+
+
+SHORT_RUN = ("train", "mlp", "--train-size", 500, "--sizes", "784,12,10", "--optimizer", "adam")
+
+
+def test_a_run_goes_on_from_its_checkpoints_and_keeps_a_record(tmp_path):
+    kept = ("--checkpoints", tmp_path / "run", "--log", tmp_path / "run.jsonl", "--tensorboard", tmp_path / "board")
+    whole = run(*SHORT_RUN, "--epochs", 3, *kept)
+    assert whole.exit_code == 0, whole.output
+    lines = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert lines[2].keys() == {"epoch", "loss", "seconds", "skipped", "test accuracy"}
+    assert any((tmp_path / "board").iterdir())
+
+    for epoch in (2, 3):
+        shutil.rmtree(tmp_path / "run" / str(epoch))
+    again = run(*SHORT_RUN, "--epochs", 3, *kept)
+    assert again.exit_code == 2
+    assert "--resume goes on from them" in plain(again)
+    resumed = run(*SHORT_RUN, "--epochs", 3, *kept, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    assert "epoch 1/3" not in resumed.output
+    more = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()][3:]
+    assert [line["loss"] for line in more] == [line["loss"] for line in lines[1:]]
+    other = run(*SHORT_RUN, "--epochs", 3, *kept, "--resume", "--seed", 1)
+    assert other.exit_code == 2
+    assert "seed is 0 there, 1 here" in plain(other)
+
+
+def plain(result):
+    """The words of a message, without the frame around it."""
+    return " ".join(result.output.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("attention", ["--attention", "--no-attention"])

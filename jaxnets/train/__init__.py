@@ -1,10 +1,13 @@
 """Training: a compiled loop over pure step functions, evaluation in batches, and a progress display."""
 
+from ._epoch import NonFinite as NonFinite
+from ._epoch import epoch_order as epoch_order
 from .accumulation import value_and_grad_in_parts as value_and_grad_in_parts
+from .ensemble import MembersEpoch as MembersEpoch
+from .ensemble import member as member
+from .ensemble import sweep as sweep
 from .loop import Epoch as Epoch
-from .loop import NonFinite as NonFinite
 from .loop import NonFiniteError as NonFiniteError
-from .loop import epoch_order as epoch_order
 from .loop import fit as fit
 from .loop import fit_by_epoch as fit_by_epoch
 from .metrics import accuracy as accuracy

@@ -20,7 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from .loop import Epoch, Evaluate, NonFinite, Stop, fit_by_epoch
+from ._epoch import NonFinite
+from ._evaluation import Evaluate
+from .loop import Epoch, Stop, fit_by_epoch
 from .step import State, Step
 
 FORMAT = "jaxnets training state, version 1"

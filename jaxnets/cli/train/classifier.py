@@ -12,9 +12,9 @@ from jaxtyping import Array
 
 from jaxnets.cli.console import console
 from jaxnets.cli.datasets import DataSet, load
+from jaxnets.cli.train.engine import Run
 from jaxnets.data import Dataset
-from jaxnets.train import NonFiniteError, State, Step, accuracy, fit, mean_in_batches
-from jaxnets.train.progress import epoch_progress
+from jaxnets.train import NonFiniteError, State, Step, accuracy, mean_in_batches
 
 
 class Schedule(enum.Enum):
@@ -61,6 +61,7 @@ class Plan(NamedTuple):
     batch_size: int
     epochs: int
     seed: int
+    run: Run
 
     def update(self, examples: int) -> optax.GradientTransformation:
         """The update rule, for so many examples in an epoch."""
@@ -86,7 +87,7 @@ def training_data(data_set: DataSet, train_size: int | None, batch_size: int) ->
     return loaded
 
 
-def run(
+def train_classifier(
     step: Step,
     state: State,
     data: tuple[Any, Any],
@@ -97,6 +98,7 @@ def run(
     key: Array,
     block: int,
     epochs: int,
+    run: Run,
 ) -> None:
     """Train, with a line for each epoch, and print the test accuracy.
 
@@ -112,7 +114,7 @@ def run(
         return {"test accuracy": mean_in_batches(score, (test_images, test_labels), batch_size=1000)}
 
     console.print(f"{name}: {len(data[0])} training and {len(test_images)} test images, {jax.devices()[0]}")
-    trained(step, state, data, evaluate=evaluate, shown="test accuracy", key=key, block=block, epochs=epochs)
+    trained(step, state, data, evaluate=evaluate, shown="test accuracy", key=key, block=block, epochs=epochs, run=run)
 
 
 def trained(
@@ -125,21 +127,19 @@ def trained(
     key: Array,
     block: int,
     epochs: int,
+    run: Run,
 ) -> State:
     """Train, with a line for each epoch; print the last value and the best of the metric `shown`, a fraction.
 
     Exit status 1 if the loss becomes infinite or not a number.
     """
     try:
-        with epoch_progress(epochs) as on_epoch:
-            state, history = fit(
-                step, state, data, key=key, batch_size=block, epochs=epochs, evaluate=evaluate, on_epoch=on_epoch
-            )
+        state, history = run.train(step, state, data, key=key, batch_size=block, epochs=epochs, evaluate=evaluate)
     except NonFiniteError as error:
         console.print(f"stopped: {error}", markup=False, highlight=False)
         raise typer.Exit(1) from None
     values = [epoch.metrics[shown] for epoch in history]
-    best = max(range(epochs), key=values.__getitem__)
+    best = max(range(len(values)), key=values.__getitem__)
     console.print(
         f"{shown} {values[-1]:.2%}, best {values[best]:.2%} after epoch {history[best].epoch}, "
         f"{sum(epoch.seconds for epoch in history):.1f} s of training"

@@ -22,9 +22,10 @@ from jaxnets.cli.train.classifier import (
     ScheduleOption,
     Seed,
     TrainSize,
-    run,
+    train_classifier,
     training_data,
 )
+from jaxnets.cli.train.engine import Run
 from jaxnets.data import Dataset, as_images, one_hot
 from jaxnets.nets import cnn, lenet, lenet1998
 from jaxnets.nets.rbf import map_criterion, mse_criterion
@@ -60,6 +61,8 @@ def train_cnn(
     epochs: Epochs = 10,
     seed: Seed = 0,
     train_size: TrainSize = None,
+    *,
+    run: Run,
 ) -> None:
     """Train a network of one layer of filters, max pooling and ten sigmoid outputs, with the quadratic cost.
 
@@ -70,7 +73,7 @@ def train_cnn(
     height, width = loaded.train_images.shape[1:]
     if kernel >= min(height, width) or (height - kernel) % 2 == 0 or (width - kernel) % 2 == 0:
         raise typer.BadParameter(f"--kernel is {kernel}, wanted an odd number below {min(height, width)}")
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
 
     def init(key: jax.Array) -> cnn.Params:
         return cnn.init(key, image=(height, width, 1), filters=filters, kernel=kernel, outputs=CLASSES)
@@ -89,13 +92,15 @@ def train_lenet5(
     epochs: Epochs = 8,
     seed: Seed = 0,
     train_size: TrainSize = None,
+    *,
+    run: Run,
 ) -> None:
     """Train LeNet-5: `modern` with ReLU, max pooling and softmax, or `1998` with the paper's layers, codes and costs.
 
     Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
     """
     loaded = training_data(data_set, train_size, batch_size)
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
     match variant:
         case Variant.MODERN:
             _train(loaded, data_set, plan, lenet.init, lenet.loss, lenet.apply)
@@ -122,7 +127,7 @@ def _train(
     params = init(params_key)
     train_x, test_x = (prepare(jnp.asarray(as_images(images))) for images in (loaded.train_images, loaded.test_images))
     update = plan.update(len(train_x))
-    run(
+    train_classifier(
         gradient_step(loss, update),
         init_state(params, update),
         (train_x, one_hot(loaded.train_labels, CLASSES)),
@@ -132,4 +137,5 @@ def _train(
         key=order_key,
         block=plan.batch_size,
         epochs=plan.epochs,
+        run=plan.run,
     )

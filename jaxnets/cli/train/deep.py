@@ -22,9 +22,10 @@ from jaxnets.cli.train.classifier import (
     ScheduleOption,
     Seed,
     TrainSize,
-    run,
+    train_classifier,
     training_data,
 )
+from jaxnets.cli.train.engine import Run
 from jaxnets.data import as_images
 from jaxnets.nets import alexnet, inception, resnet
 from jaxnets.ops.losses import softmax_cross_entropy_with_integer_labels
@@ -46,15 +47,15 @@ SHORTCUTS = {
 }
 
 
-class Run(enum.Enum):
+class Mode(enum.Enum):
     """Whether a network is being trained or asked."""
 
     TRAINING = enum.auto()
     EVALUATION = enum.auto()
 
 
-Logits = Callable[[Any, Any, jax.Array, jax.Array, Run], tuple[jax.Array, Any]]
-"""(params, carried, images, key, run) -> (logits, carried)"""
+Logits = Callable[[Any, Any, jax.Array, jax.Array, Mode], tuple[jax.Array, Any]]
+"""(params, carried, images, key, mode) -> (logits, carried)"""
 
 
 def train_alexnet(
@@ -67,6 +68,8 @@ def train_alexnet(
     epochs: Epochs = 6,
     seed: Seed = 0,
     train_size: TrainSize = None,
+    *,
+    run: Run,
 ) -> None:
     """Train AlexNet's eight layers, with a first kernel for small images, and dropout.
 
@@ -78,11 +81,11 @@ def train_alexnet(
         he = initializers.he_normal()  # the paper's small weights need many epochs to leave the plateau
         return alexnet.init(key, architecture, image, classes=CLASSES, weights=he), None
 
-    def logits(params: Any, carried: None, x: jax.Array, key: jax.Array, run: Run) -> tuple[jax.Array, None]:
-        dropout_key = key if run is Run.TRAINING else None
+    def logits(params: Any, carried: None, x: jax.Array, key: jax.Array, mode: Mode) -> tuple[jax.Array, None]:
+        dropout_key = key if mode is Mode.TRAINING else None
         return alexnet.apply(params, x, architecture=architecture, dropout_key=dropout_key), None
 
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
     _train(data_set, train_size, plan, init, logits)
 
 
@@ -96,6 +99,8 @@ def train_inception(
     epochs: Epochs = 3,
     seed: Seed = 0,
     train_size: TrainSize = None,
+    *,
+    run: Run,
 ) -> None:
     """Train two stages of two inception modules each, with dropout before the classifier.
 
@@ -106,11 +111,11 @@ def train_inception(
     def init(key: jax.Array, image: tuple[int, int, int]) -> tuple[inception.Params, None]:
         return inception.init(key, architecture, channels=image[2], classes=CLASSES), None
 
-    def logits(params: Any, carried: None, x: jax.Array, key: jax.Array, run: Run) -> tuple[jax.Array, None]:
-        dropout_key = key if run is Run.TRAINING else None
+    def logits(params: Any, carried: None, x: jax.Array, key: jax.Array, mode: Mode) -> tuple[jax.Array, None]:
+        dropout_key = key if mode is Mode.TRAINING else None
         return inception.apply(params, x, architecture=architecture, dropout_key=dropout_key).final, None
 
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
     _train(data_set, train_size, plan, init, logits)
 
 
@@ -125,6 +130,8 @@ def train_resnet(
     epochs: Epochs = 3,
     seed: Seed = 0,
     train_size: TrainSize = None,
+    *,
+    run: Run,
 ) -> None:
     """Train a residual network for small images, or the plain network of the same depth.
 
@@ -137,10 +144,10 @@ def train_resnet(
     def init(key: jax.Array, image: tuple[int, int, int]) -> tuple[resnet.Params, resnet.NetworkStatistics]:
         return resnet.init(key, architecture, channels=image[2], classes=CLASSES)
 
-    def logits(params: Any, carried: Any, x: jax.Array, key: jax.Array, run: Run) -> tuple[jax.Array, Any]:
-        return resnet.apply(params, carried, x, architecture=architecture, training=run is Run.TRAINING)
+    def logits(params: Any, carried: Any, x: jax.Array, key: jax.Array, mode: Mode) -> tuple[jax.Array, Any]:
+        return resnet.apply(params, carried, x, architecture=architecture, training=mode is Mode.TRAINING)
 
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
     _train(data_set, train_size, plan, init, logits)
 
 
@@ -159,13 +166,13 @@ def _train(
     update = plan.update(len(train_x))
 
     def loss(params: Any, carried: Any, batch: tuple[jax.Array, jax.Array], key: jax.Array) -> tuple[jax.Array, Any]:
-        found, moved = logits(params, carried, batch[0], key, Run.TRAINING)
+        found, moved = logits(params, carried, batch[0], key, Mode.TRAINING)
         return softmax_cross_entropy_with_integer_labels(found, batch[1]), moved
 
     def scores(trained: Stateful, x: jax.Array) -> jax.Array:
-        return logits(*trained, x, step_key, Run.EVALUATION)[0]
+        return logits(*trained, x, step_key, Mode.EVALUATION)[0]
 
-    run(
+    train_classifier(
         stateful_step(loss, update),
         init_stateful(params, carried, update, step_key),
         (train_x, jnp.asarray(loaded.train_labels, jnp.int32)),
@@ -175,4 +182,5 @@ def _train(
         key=order_key,
         block=plan.batch_size,
         epochs=plan.epochs,
+        run=plan.run,
     )

@@ -19,9 +19,10 @@ from jaxnets.cli.train.classifier import (
     OptimizerOption,
     Seed,
     TrainSize,
-    run,
+    train_classifier,
     training_data,
 )
+from jaxnets.cli.train.engine import Run
 from jaxnets.data import as_inputs, one_hot
 from jaxnets.kernels.mlp_sgd import sgd_step
 from jaxnets.nets import mlp
@@ -91,6 +92,8 @@ def train_mlp(
     weights: Annotated[Weights, typer.Option(help="Start of the weights: scaled is N(0, 1/n_in).")] = Weights.SCALED,
     l2: Annotated[float, typer.Option(min=0.0, help="Weight decay λ: the loss gains λ/2 Σ w².")] = 0.0,
     train_size: TrainSize = None,
+    *,
+    run: Run,
 ) -> None:
     """Train a fully connected network to classify images; print an epoch table and the test accuracy.
 
@@ -107,7 +110,7 @@ def train_mlp(
     params_key, order_key = jax.random.split(jax.random.key(seed))
     params = mlp.init(params_key, widths, weights=WEIGHTS[weights])
     step, state, block = _step(optimizer, params, network, cost_rule, learning_rate, batch_size, l2, len(images))
-    run(
+    train_classifier(
         step,
         state,
         (images, one_hot(loaded.train_labels, CLASSES)),
@@ -117,6 +120,7 @@ def train_mlp(
         key=order_key,
         block=block,
         epochs=epochs,
+        run=run,
     )
 
 

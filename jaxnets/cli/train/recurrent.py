@@ -22,6 +22,7 @@ from jaxnets.cli.train.classifier import (
     Seed,
     trained,
 )
+from jaxnets.cli.train.engine import Run
 from jaxnets.cli.train.tasks import TaskName, make
 from jaxnets.data import decode, encode, public_domain_text
 from jaxnets.nets import gru, language_model, lstm, rnn
@@ -51,12 +52,14 @@ def train_rnn(
     epochs: Epochs = 10,
     clip: Clip = 1.0,
     seed: Seed = 0,
+    *,
+    run: Run,
 ) -> None:
     """Train simple recurrent networks (Elman).
 
     Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
     """
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
     _train(rnn.CELL, task, length, (units,) * layers, examples, plan, clip)
 
 
@@ -74,12 +77,14 @@ def train_lstm(
     epochs: Epochs = 1,
     clip: Clip = 1.0,
     seed: Seed = 0,
+    *,
+    run: Run,
 ) -> None:
     """Train LSTM networks, the gates initialised for all time lags up to `--memory` (chrono initialisation).
 
     Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
     """
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
     cell = lstm.CELL._replace(init=partial(lstm.chrono_init, longest=memory))
     _train(cell, task, length, (units,) * layers, examples, plan, clip)
 
@@ -97,12 +102,14 @@ def train_gru(
     epochs: Epochs = 3,
     clip: Clip = 1.0,
     seed: Seed = 0,
+    *,
+    run: Run,
 ) -> None:
     """Train networks of gated recurrent units.
 
     Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
     """
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
     _train(gru.CELL, task, length, (units,) * layers, examples, plan, clip)
 
 
@@ -131,6 +138,7 @@ def _train(
         key=order_key,
         block=plan.batch_size,
         epochs=plan.epochs,
+        run=plan.run,
     )
     if name is TaskName.CHARACTERS:
         console.print(written(state.params, cell, text_key), markup=False, highlight=False)

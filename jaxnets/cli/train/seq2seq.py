@@ -23,6 +23,7 @@ from jaxnets.cli.train.classifier import (
     Seed,
     trained,
 )
+from jaxnets.cli.train.engine import Run
 from jaxnets.data import DATE_SOURCE, DATE_TARGET, END, LETTERS, START, date_translation, decode, reversal, unseen
 from jaxnets.nets import seq2seq
 from jaxnets.nets.decoding import greedy
@@ -54,6 +55,8 @@ def train_seq2seq(
     epochs: Epochs = 3,
     clip: Annotated[float, typer.Option(min=0.0, help="Largest norm of the gradient.")] = 1.0,
     seed: Seed = 0,
+    *,
+    run: Run,
 ) -> None:
     """Train an encoder and a decoder of LSTMs, and count the targets that are written without a mistake.
 
@@ -71,7 +74,7 @@ def train_seq2seq(
     train, test = (Pairs(*map(jnp.asarray, pairs)) for pairs in (train, test))
     params_key, order_key = jax.random.split(jax.random.key(seed))
     params = init(params_key, len(source_table), len(target_table), features=features, units=units)
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
     update = optax.chain(optax.clip_by_global_norm(clip), plan.update(examples))
     start, end = target_table.index(START), target_table.index(END)
     write = partial(greedy, model=model, start=start, end=end, longest=train.target.shape[1] - 1)
@@ -95,6 +98,7 @@ def train_seq2seq(
         key=order_key,
         block=batch_size,
         epochs=epochs,
+        run=run,
     )
     few: Pairs = jax.tree.map(lambda a: a[:5], test)
     for source, words in zip(few.source, jax.jit(write)(state.params, few.source, few.source_lengths), strict=True):

@@ -1,0 +1,87 @@
+"""An epoch as one function that can be compiled: a `lax.scan` of a step over the data in a new order."""
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Integer, Key
+
+from ._batches import take_examples
+from .step import State, Step
+
+
+class NonFinite(enum.Enum):
+    """What is done with a step whose loss, or a parameter after it, is infinite or not a number."""
+
+    STOP = enum.auto()
+    """Training ends with a `NonFiniteError` that names the step and what was not finite."""
+    SKIP = enum.auto()
+    """The step is undone and counted (`Epoch.skipped`)."""
+
+
+def epoch_order(key: Key[Array, ""], epoch: int | Integer[Array, ""], examples: int) -> Integer[Array, " examples"]:
+    """Return the order in which `fit` takes the examples in an epoch (from 1): it depends on nothing else."""
+    # One sort by 64 random bits an example: `jax.random.permutation` sorts twice, which shows beside small steps.
+    high, low = jax.random.bits(jax.random.fold_in(key, epoch), (2, examples), jnp.uint32)
+    return jax.lax.sort((high, low, jnp.arange(examples)), num_keys=2)[2]
+
+
+def epoch_function(
+    step: Step, examples: int, batch_size: int, non_finite: NonFinite
+) -> Callable[..., tuple[State, list[Array], list[Array]]]:
+    """Return epoch(state, data, key, number) -> (state, losses, what was finite), of the whole and of the rest batches.
+
+    What was finite has a row a step: its losses, and each leaf of the parameters after it.
+    """
+    steps = examples // batch_size
+
+    def epoch(state: State, data: Any, key: Key[Array, ""], number: Integer[Array, ""]):
+        def body(state: State, rows: Integer[Array, " batch"]) -> tuple[State, tuple[Array, Array]]:
+            after, losses, finite = flagged_step(step, state, take_examples(data, rows))
+            if non_finite is NonFinite.SKIP:
+                after = jax.tree.map(lambda new, old: jnp.where(finite.all(), new, old), after, state)
+            return after, (losses, finite)
+
+        order = epoch_order(key, number, examples)
+        whole, rest = jnp.split(order, [steps * batch_size])
+        state, parts = jax.lax.scan(body, state, whole.reshape(steps, batch_size))
+        found = [parts]
+        if rest.size:
+            state, last = body(state, rest)
+            found.append(jax.tree.map(lambda a: a[None], last))
+        losses, finite = zip(*found, strict=True)
+        return state, list(losses), list(finite)
+
+    return epoch
+
+
+def flagged_step(step: Step, state: State, batch: Any) -> tuple[State, Array, Bool[Array, " leaves"]]:
+    """Run a step, checked; and whether its losses, and each leaf of the parameters after it, are finite."""
+    after, losses = _checked_step(step, state, batch)
+    return after, losses, jnp.stack([_all_finite(leaf) for leaf in (losses, *jax.tree.leaves(after.params))])
+
+
+def _checked_step(step: Step, state: State, batch: Any) -> tuple[State, Array]:
+    """Run a step; ValueError, at trace time, if what it returns cannot go into the next one."""
+    after, losses = step(state, batch)
+    if jax.tree.structure(after) != jax.tree.structure(state):
+        raise ValueError(f"fit: step returned a state {jax.tree.structure(after)}, got {jax.tree.structure(state)}")
+    after = jax.tree.map(jnp.asarray, after)
+    for (path, old), new in zip(jax.tree.leaves_with_path(state), jax.tree.leaves(after), strict=True):
+        if (old.shape, old.dtype) != (new.shape, new.dtype):
+            name = "state" + jax.tree_util.keystr(path)
+            raise ValueError(
+                f"fit: step returned {name} as {new.dtype}{list(new.shape)}, got {old.dtype}{list(old.shape)}"
+            )
+    losses = jnp.asarray(losses)
+    if losses.ndim > 1 or not losses.size or not jnp.issubdtype(losses.dtype, jnp.floating):
+        raise ValueError(
+            f"fit: step returned losses as {losses.dtype}{list(losses.shape)}, wanted a floating-point scalar or vector"
+        )
+    return after, losses
+
+
+def _all_finite(leaf: Array) -> Bool[Array, ""]:
+    return jnp.isfinite(leaf).all() if jnp.issubdtype(leaf.dtype, jnp.inexact) else jnp.bool_(True)
