@@ -13,6 +13,8 @@ from .loop import fit_by_epoch as fit_by_epoch
 from .metrics import accuracy as accuracy
 from .metrics import apply_in_batches as apply_in_batches
 from .metrics import mean_in_batches as mean_in_batches
+from .placement import Placement as Placement
+from .placement import data_parallel as data_parallel
 from .progress import epoch_progress as epoch_progress
 from .step import State as State
 from .step import Stateful as Stateful

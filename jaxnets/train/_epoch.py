@@ -28,25 +28,40 @@ def epoch_order(key: Key[Array, ""], epoch: int | Integer[Array, ""], examples: 
     return jax.lax.sort((high, low, jnp.arange(examples)), num_keys=2)[2]
 
 
+def order_in_shares(
+    key: Key[Array, ""], epoch: int | Integer[Array, ""], examples: int, shares: int
+) -> Integer[Array, "shares each"]:
+    """Return the order of every share of the examples: rows of it, as the examples of each share lie side by side."""
+    each = examples // shares
+    if shares == 1:
+        return epoch_order(key, epoch, each)[None]
+    return jax.vmap(lambda share: epoch_order(jax.random.fold_in(key, share), epoch, each))(jnp.arange(shares))
+
+
 def epoch_function(
-    step: Step, examples: int, batch_size: int, non_finite: NonFinite
+    step: Step, examples: int, batch_size: int, non_finite: NonFinite, shares: int = 1
 ) -> Callable[..., tuple[State, list[Array], list[Array]]]:
     """Return epoch(state, data, key, number) -> (state, losses, what was finite), of the whole and of the rest batches.
 
-    What was finite has a row a step: its losses, and each leaf of the parameters after it.
+    What was finite has a row a step: its losses, and each leaf of the parameters after it.  A batch takes as many
+    examples of every share.
     """
+    each = batch_size // shares
     steps = examples // batch_size
 
     def epoch(state: State, data: Any, key: Key[Array, ""], number: Integer[Array, ""]):
-        def body(state: State, rows: Integer[Array, " batch"]) -> tuple[State, tuple[Array, Array]]:
-            after, losses, finite = flagged_step(step, state, take_examples(data, rows))
+        data = jax.tree.map(lambda a: a.reshape(shares, -1, *a.shape[1:]), data)
+
+        def body(state: State, rows: Integer[Array, "shares each"]) -> tuple[State, tuple[Array, Array]]:
+            batch = jax.tree.map(lambda a: jax.lax.collapse(a, 0, 2), jax.vmap(take_examples)(data, rows))
+            after, losses, finite = flagged_step(step, state, batch)
             if non_finite is NonFinite.SKIP:
                 after = jax.tree.map(lambda new, old: jnp.where(finite.all(), new, old), after, state)
             return after, (losses, finite)
 
-        order = epoch_order(key, number, examples)
-        whole, rest = jnp.split(order, [steps * batch_size])
-        state, parts = jax.lax.scan(body, state, whole.reshape(steps, batch_size))
+        order = order_in_shares(key, number, examples, shares)
+        whole, rest = jnp.split(order, [steps * each], axis=1)
+        state, parts = jax.lax.scan(body, state, whole.reshape(shares, steps, each).swapaxes(0, 1))
         found = [parts]
         if rest.size:
             state, last = body(state, rest)

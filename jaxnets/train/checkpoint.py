@@ -23,6 +23,7 @@ from jaxtyping import Array, Key
 from ._epoch import NonFinite
 from ._evaluation import Evaluate
 from .loop import Epoch, Stop, fit_by_epoch
+from .placement import Placement
 from .step import State, Step
 
 FORMAT = "jaxnets training state, version 1"
@@ -190,6 +191,7 @@ def fit_resumable(
     on_epoch: Callable[[Epoch], object] | None = None,
     stop: Stop | None = None,
     non_finite: NonFinite = NonFinite.STOP,
+    placement: Placement | None = None,
     fallback: bool = False,
 ) -> Restored:
     """Train as `fit` until `epochs` epochs are done in all, from the latest checkpoint on, and write one after each.
@@ -203,6 +205,8 @@ def fit_resumable(
       CheckpointError: if the latest checkpoint is damaged or of another run.
       ValueError, TypeError, NonFiniteError: as `fit`.
     """
+    if placement is not None:
+        state = placement.state(state)
     state, history = checkpoints.restore(state, key, fallback=fallback) or Restored(state, ())
     done = history[-1].epoch if history else 0
     if history and stop is not None and stop(history):
@@ -217,6 +221,7 @@ def fit_resumable(
         start=done,
         evaluate=evaluate,
         non_finite=non_finite,
+        placement=placement,
     ):
         state, history = trained, (*history, epoch)
         checkpoints.save(state, history, key)

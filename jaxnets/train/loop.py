@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Key
 from ._arguments import check_key, check_sizes
 from ._epoch import NonFinite, epoch_function
 from ._evaluation import Evaluate, compiled_evaluate
+from .placement import Placement
 from .step import State, Step
 
 
@@ -53,9 +54,10 @@ def fit(
     epochs: int,
     start: int = 0,
     evaluate: Evaluate | None = None,
+    non_finite: NonFinite = NonFinite.STOP,
+    placement: Placement | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
     stop: Stop | None = None,
-    non_finite: NonFinite = NonFinite.STOP,
 ) -> tuple[State, tuple[Epoch, ...]]:
     """Train for a number of epochs, or until `stop` says so; return the last state and the history.
 
@@ -67,6 +69,9 @@ def fit(
     `Epoch` as it ends, `stop` with all of them so far (see `no_better`). `start` is the number of epochs already
     trained: `fit` for 5 epochs, then for 3 with `start=5` and the same key, is `fit` for 8. The given `state` is left
     as it was.
+
+    With a `placement` (see `data_parallel`) the same happens on many devices, also of several processes. Each batch has
+    as many examples of every device's share, which is shuffled by itself.
 
     Raises ValueError or TypeError for arguments that do not fit together, and NonFiniteError at the end of the first
     epoch with a step that has a loss that is not finite, or leaves parameters that are not (its message names the step
@@ -83,6 +88,7 @@ def fit(
         start=start,
         evaluate=evaluate,
         non_finite=non_finite,
+        placement=placement,
     ):
         state = trained
         history.append(epoch)
@@ -104,6 +110,7 @@ def fit_by_epoch(
     start: int = 0,
     evaluate: Evaluate | None = None,
     non_finite: NonFinite = NonFinite.STOP,
+    placement: Placement | None = None,
 ) -> Iterator[tuple[State, Epoch]]:
     """Train as `fit` does, yielding the state and the `Epoch` after each epoch: to save, to plot, or to stop early.
 
@@ -112,8 +119,10 @@ def fit_by_epoch(
     """
     check_key("fit", key)
     examples = check_sizes("fit", data, batch_size, epochs, start)
+    if placement is not None:
+        placement.check_shares("fit", data=examples, batch_size=batch_size)
     numbers = range(start + 1, start + epochs + 1)
-    return _epochs(step, state, data, key, examples, batch_size, numbers, evaluate, non_finite)
+    return _epochs(step, state, data, key, examples, batch_size, numbers, evaluate, non_finite, placement)
 
 
 def _epochs(
@@ -126,23 +135,29 @@ def _epochs(
     numbers: range,
     evaluate: Evaluate | None,
     non_finite: NonFinite,
+    placement: Placement | None,
 ) -> Iterator[tuple[State, Epoch]]:
     if not numbers:
         return
     data = jax.tree.map(jnp.asarray, data)
+    shares, results = 1, None
+    if placement is not None:
+        data, state, key = placement.examples(data), placement.state(state), placement.whole(key)
+        shares, results = placement.shares, (jax.tree.map(lambda leaf: leaf.sharding, state), *placement.readable())
     # The copy is what is donated: the caller's arrays live on, and no buffer is given away twice.
     state = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)
     # An argument that is not kept has no sharding to tell, and a step may ignore part of its state.
-    run = jax.jit(epoch_function(step, examples, batch_size, non_finite), donate_argnums=0, keep_unused=True)
-    compiled = run.lower(state, data, key, jnp.uint32(numbers[0])).compile()
+    epoch = epoch_function(step, examples, batch_size, non_finite, shares)
+    run = jax.jit(epoch, donate_argnums=0, keep_unused=True, out_shardings=results)
+    compiled = run.lower(state, data, key, np.uint32(numbers[0])).compile()
     state_shardings = compiled.input_shardings[0][0]
-    metrics_of = compiled_evaluate("fit", evaluate, state.params)
+    metrics_of = compiled_evaluate("fit", evaluate, state.params, placement=placement)
     steps, rest = divmod(examples, batch_size)
     sizes = [batch_size] * steps + [rest] * (rest > 0)
 
     for number in numbers:
         begin = time.perf_counter()
-        state, losses, finite = jax.block_until_ready(compiled(state, data, key, jnp.uint32(number)))
+        state, losses, finite = jax.block_until_ready(compiled(state, data, key, np.uint32(number)))
         seconds = time.perf_counter() - begin
         each = [row for part in losses for row in np.asarray(part).astype(np.float64).reshape(len(part), -1)]
         flags = np.concatenate([np.asarray(part) for part in finite])

@@ -1,7 +1,5 @@
 """Early stopping: when a metric of a set that is not trained on has not become better for some epochs."""
 
-from flax.training.early_stopping import EarlyStopping
-
 from .loop import Epoch, Stop
 
 
@@ -24,6 +22,8 @@ def no_better(metric: str, *, patience: int, least: float = 0.0, smaller: bool =
         raise ValueError(f"no_better: patience is {patience}, least {least}; wanted numbers that are not negative")
 
     def stop(history: tuple[Epoch, ...]) -> bool:
+        from flax.training.early_stopping import EarlyStopping  # slow to import
+
         seen = EarlyStopping(min_delta=least, patience=patience)
         for epoch in history:
             if metric not in epoch.metrics:

@@ -309,7 +309,7 @@ def test_fit_and_fit_by_epoch_take_the_same_arguments():
 
     by_epoch = described(fit_by_epoch)
     assert by_epoch == described(fit)[: len(by_epoch)]
-    assert [name for name, *_ in described(fit)[len(by_epoch) :]] == ["on_epoch"]
+    assert [name for name, *_ in described(fit)[len(by_epoch) :]] == ["on_epoch", "stop"]
 
 
 # --- several losses a step
