@@ -6,6 +6,7 @@ from .accumulation import value_and_grad_in_parts as value_and_grad_in_parts
 from .ensemble import MembersEpoch as MembersEpoch
 from .ensemble import member as member
 from .ensemble import sweep as sweep
+from .ensemble import sweep_by_epoch as sweep_by_epoch
 from .loop import Epoch as Epoch
 from .loop import NonFiniteError as NonFiniteError
 from .loop import fit as fit

@@ -48,7 +48,7 @@ def compiled_evaluate(
     def of_one(consts: Any, leaves: Any) -> Any:
         return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, consts))(*leaves)
 
-    results = None if placement is None else placement.readable()[0]
+    results = None if placement is None else placement.everywhere()
     run = jax.jit(jax.vmap(of_one, in_axes=(None, 0)) if members else of_one, out_shardings=results)
 
     def metrics_of(params: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ batches, which are then read once for all of them.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from ._arguments import check_key, check_sizes
 from ._batches import take_examples
-from ._epoch import epoch_order, flagged_step
+from ._epoch import checked_step, epoch_order, finite_leaves
 from ._evaluation import Evaluate, compiled_evaluate
 from .step import State, Step
 
@@ -69,28 +69,70 @@ def sweep(
     Raises:
       ValueError, TypeError: as `fit`; or if settings, keys and orders are not for as many members.
     """
+    history: list[MembersEpoch] = []
+    states = None
+    for trained, epoch in sweep_by_epoch(
+        step_of,
+        init,
+        data,
+        settings=settings,
+        keys=keys,
+        order=order,
+        batch_size=batch_size,
+        epochs=epochs,
+        evaluate=evaluate,
+    ):
+        states = trained
+        history.append(epoch)
+        if on_epoch is not None:
+            on_epoch(epoch)
+    return jax.vmap(init)(keys, settings) if states is None else states, tuple(history)
+
+
+def sweep_by_epoch(
+    step_of: Callable[[Any], Step],
+    init: Callable[[Key[Array, ""], Any], State],
+    data: Any,
+    *,
+    settings: Any,
+    keys: Key[Array, " members"],
+    order: Key[Array, "*members"],
+    batch_size: int,
+    epochs: int,
+    evaluate: Evaluate | None = None,
+) -> Iterator[tuple[State, MembersEpoch]]:
+    """Train as `sweep` does, yielding the stacked states and the `MembersEpoch` after each epoch."""
     examples = check_sizes("sweep", data, batch_size, epochs)
     _check_members(settings, keys, order)
+    return _epochs(step_of, init, data, settings, keys, order, examples, batch_size, epochs, evaluate)
+
+
+def _epochs(
+    step_of: Callable[[Any], Step],
+    init: Callable[[Key[Array, ""], Any], State],
+    data: Any,
+    settings: Any,
+    keys: Any,
+    order: Any,
+    examples: int,
+    batch_size: int,
+    epochs: int,
+    evaluate: Evaluate | None,
+) -> Iterator[tuple[State, MembersEpoch]]:
     axes = jax.tree.map(_axis, jax.eval_shape(init, keys[0], jax.tree.map(lambda a: a[0], settings)))
     data = jax.tree.map(jnp.asarray, data)
     state = jax.jit(jax.vmap(init, out_axes=axes))(keys, settings)
     run = jax.jit(_epoch_of_all(step_of, axes, examples, batch_size), donate_argnums=1, keep_unused=True)
-    compiled = run.lower(settings, state, data, order, jnp.uint32(1)).compile()
+    compiled = run.lower(settings, state, data, order, np.uint32(1)).compile()
     metrics_of = compiled_evaluate("sweep", evaluate, member(_stacked(state, axes), 0).params, members=True)
-    history: list[MembersEpoch] = []
     for number in range(1, epochs + 1):
         begin = time.perf_counter()
-        state, losses, finite = jax.block_until_ready(compiled(settings, state, data, order, jnp.uint32(number)))
+        state, losses, finite = jax.block_until_ready(compiled(settings, state, data, order, np.uint32(number)))
         seconds = time.perf_counter() - begin
         loss = _mean_over_examples(losses, examples, batch_size)
-        good: np.ndarray = np.all(np.concatenate([np.asarray(part) for part in finite]), axis=(0, 2), keepdims=True)[
-            0, :, 0
-        ]
-        metrics = metrics_of(_stacked(state, axes).params)
-        history.append(MembersEpoch(number, loss, metrics, seconds, good))
-        if on_epoch is not None:
-            on_epoch(history[-1])
-    return _stacked(state, axes), tuple(history)
+        good = np.isfinite(loss) & np.asarray(finite)
+        states = _stacked(state, axes)
+        yield states, MembersEpoch(number, loss, metrics_of(states.params), seconds, good)
 
 
 def member(states: State, number: int) -> State:
@@ -113,20 +155,22 @@ def _stacked(state: State, axes: Any) -> State:
 
 
 def _epoch_of_all(step_of: Callable[[Any], Step], axes: Any, examples: int, batch_size: int) -> Callable[..., Any]:
-    """As `epoch_function`, for all members at once; losses and what was finite have the members second."""
+    """Return epoch(settings, state, data, order, number) -> (state, losses, which members are finite).
+
+    Of the whole and of the rest batches the losses are (steps, members, losses of a step).
+    """
     steps = examples // batch_size
 
     def one(setting: Any, state: State, batch: Any) -> Any:
-        return flagged_step(step_of(setting), state, batch)
+        return checked_step(step_of(setting), state, batch)
 
     def epoch(settings: Any, state: State, data: Any, order: Any, number: Any) -> Any:
         own = order.ndim == 1
-        every = jax.vmap(one, in_axes=(0, axes, 0 if own else None), out_axes=(axes, 0, 0))
+        every = jax.vmap(one, in_axes=(0, axes, 0 if own else None), out_axes=(axes, 0))
 
         def body(state: State, rows: Array) -> Any:
             batch = jax.vmap(take_examples, (None, 0))(data, rows) if own else take_examples(data, rows)
-            state, losses, finite = every(settings, state, batch)
-            return state, (losses, finite)
+            return every(settings, state, batch)
 
         def orders(key: Any) -> Array:
             return epoch_order(key, number, examples)
@@ -136,13 +180,13 @@ def _epoch_of_all(step_of: Callable[[Any], Step], axes: Any, examples: int, batc
         whole = whole.reshape(steps, batch_size, *rows.shape[1:])
         if own:
             whole, rest = whole.swapaxes(1, 2), rest.T
-        state, found = jax.lax.scan(body, state, whole)
-        parts = [found]
+        state, each = jax.lax.scan(body, state, whole)
+        losses = [each]
         if rest.size:
             state, last = body(state, rest)
-            parts.append(jax.tree.map(lambda a: a[None], last))
-        losses, finite = zip(*parts, strict=True)
-        return state, list(losses), list(finite)
+            losses.append(last[None])
+        # Once an epoch: what is not finite does not become so again, and to look at all parameters takes time.
+        return state, losses, jax.vmap(finite_leaves)(_stacked(state, axes).params).all(1)
 
     return epoch
 

@@ -74,8 +74,8 @@ def fit(
     as many examples of every device's share, which is shuffled by itself.
 
     Raises ValueError or TypeError for arguments that do not fit together, and NonFiniteError at the end of the first
-    epoch with a step that has a loss that is not finite, or leaves parameters that are not (its message names the step
-    and the leaf); with `NonFinite.SKIP` only if there is no other step in an epoch.
+    epoch with a loss that is not finite, or that leaves parameters that are not (its message names the step or the
+    leaf, both with `NonFinite.TRACE`); with `NonFinite.SKIP` only if no step of an epoch is finite.
     """
     history: list[Epoch] = []
     for trained, epoch in fit_by_epoch(
@@ -143,7 +143,10 @@ def _epochs(
     shares, results = 1, None
     if placement is not None:
         data, state, key = placement.examples(data), placement.state(state), placement.whole(key)
-        shares, results = placement.shares, (jax.tree.map(lambda leaf: leaf.sharding, state), *placement.readable())
+        shares, results = (
+            placement.shares,
+            (jax.tree.map(lambda leaf: leaf.sharding, state), *3 * [placement.everywhere()]),
+        )
     # The copy is what is donated: the caller's arrays live on, and no buffer is given away twice.
     state = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)
     # An argument that is not kept has no sharding to tell, and a step may ignore part of its state.
@@ -157,13 +160,16 @@ def _epochs(
 
     for number in numbers:
         begin = time.perf_counter()
-        state, losses, finite = jax.block_until_ready(compiled(state, data, key, np.uint32(number)))
+        state, losses, flags, ends = jax.block_until_ready(compiled(state, data, key, np.uint32(number)))
         seconds = time.perf_counter() - begin
         each = [row for part in losses for row in np.asarray(part).astype(np.float64).reshape(len(part), -1)]
-        flags = np.concatenate([np.asarray(part) for part in finite])
+        flags = np.concatenate([np.asarray(part) for part in flags])
         whole: np.ndarray = np.all(flags, axis=1, keepdims=True)[:, 0]
-        if not (whole.all() if non_finite is NonFinite.STOP else whole.any()):
+        if not (whole.any() if non_finite is NonFinite.SKIP else whole.all()):
             raise NonFiniteError(_first_not_finite(number, each, state.params, flags))
+        if not np.all(ends):
+            name = _leaf_name(state.params, int(np.argmin(ends)))
+            raise NonFiniteError(f"fit: {name} is not finite after epoch {number}, though all of its losses are")
         kept = [(size, row.mean()) for size, row, good in zip(sizes, each, whole, strict=True) if good]
         loss = math.fsum(size * mean for size, mean in kept) / sum(size for size, _ in kept)
         state = _place(state, state_shardings)
@@ -171,17 +177,21 @@ def _epochs(
 
 
 def _first_not_finite(epoch: int, losses: list[np.ndarray], params: Any, finite: Bool[np.ndarray, "steps _"]) -> str:
-    """Where, and what, for an error; `finite` is as `_epoch_function` returns it."""
+    """Where, and what, for an error; `finite` are the flags of `epoch_function`."""
     at = int(np.flatnonzero(~finite.all(1))[0])
     # A row of several losses is of as many updates.
     before, of = sum(map(len, losses[:at])), sum(map(len, losses))
     if not finite[at, 0]:
         place = int(np.flatnonzero(~np.isfinite(losses[at]))[0])
         return f"fit: loss is {losses[at][place]} at epoch {epoch}, step {before + place + 1} of {of}"
-    paths = [path for path, _ in jax.tree.leaves_with_path(params)]
-    name = "params" + jax.tree_util.keystr(paths[int(np.flatnonzero(~finite[at])[0]) - 1])
+    name = _leaf_name(params, int(np.argmin(finite[at])) - 1)
     where = f"epoch {epoch}, step {before + len(losses[at])} of {of}"
     return f"fit: {name} is not finite after {where}, though the loss is"
+
+
+def _leaf_name(params: Any, number: int) -> str:
+    path, _ = jax.tree.leaves_with_path(params)[number]
+    return "params" + jax.tree_util.keystr(path)
 
 
 def _place(state: State, shardings: Any) -> State:

@@ -60,7 +60,7 @@ class Placement:
 
     def whole(self, tree: Any) -> Any:
         """The same arrays on every device; every process gives the same."""
-        return jax.tree.map(lambda a: _put(a, self._everywhere()), tree)
+        return jax.tree.map(lambda a: _put(a, self.everywhere()), tree)
 
     def state(self, tree: Any) -> Any:
         """Parameters and what belongs to them, whole or in parts; every process gives the same."""
@@ -70,15 +70,12 @@ class Placement:
         """Of an array of the state: along its longest axis that falls into equal parts, if it is split and has one."""
         fitting = [axis for axis, size in enumerate(shape) if size and size % self.mesh.size == 0]
         if not self.split_state or not fitting:
-            return self._everywhere()
+            return self.everywhere()
         longest = max(fitting, key=lambda axis: shape[axis])
         return NamedSharding(self.mesh, PartitionSpec(*[None] * longest, AXIS))
 
-    def readable(self) -> tuple[NamedSharding, NamedSharding]:
-        """Of the losses, and of what was finite: whole everywhere, so that every process can read them."""
-        return self._everywhere(), self._everywhere()
-
-    def _everywhere(self) -> NamedSharding:
+    def everywhere(self) -> NamedSharding:
+        """Whole on every device, so that every process can read it."""
         return NamedSharding(self.mesh, PartitionSpec())
 
 

@@ -380,17 +380,23 @@ def test_a_diverging_run_stops():
         fit(step, init_state(jnp.float32(1), optimizer), jnp.ones(100), key=KEY, batch_size=2, epochs=5)
 
 
-@pytest.mark.parametrize("bad", [4, 6])
-def test_a_parameter_that_a_step_spoils_is_named_with_the_step(bad):
+@pytest.mark.parametrize(
+    ("bad", "non_finite", "where"),
+    [
+        (6, NonFinite.STOP, ", though all of its losses are"),
+        (4, NonFinite.TRACE, ", step 1 of 3, though the loss is"),
+        (6, NonFinite.TRACE, ", step 3 of 3, though the loss is"),
+    ],
+)
+def test_a_parameter_that_a_step_spoils_is_named(bad, non_finite, where):
     def step(state, batch):
         count = state.opt_state + 1
         w = jnp.where(count == bad, jnp.nan, state.params["w"])
         return State({"w": w, "n": state.params["n"]}, count), batch.mean()
 
     start = State({"w": jnp.ones(2), "n": jnp.int32(1)}, jnp.int32(0))
-    wanted = rf"^fit: params\['w'\] is not finite after epoch 2, step {bad - 3} of 3, though the loss is"
-    with pytest.raises(NonFiniteError, match=wanted):
-        fit(step, start, jnp.ones(9), key=KEY, batch_size=3, epochs=2)
+    with pytest.raises(NonFiniteError, match=rf"^fit: params\['w'\] is not finite after epoch 2{where}$"):
+        fit(step, start, jnp.ones(9), key=KEY, batch_size=3, epochs=2, non_finite=non_finite)
 
 
 def test_bad_steps_may_be_skipped_and_are_counted():

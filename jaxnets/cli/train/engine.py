@@ -44,6 +44,12 @@ class Engine(NamedTuple):
             rich_help_panel="Run",
         ),
     ] = False
+    trace_bad_steps: Annotated[
+        bool,
+        typer.Option(
+            "--trace-bad-steps", help="Stop with the step and the parameter named; slower.", rich_help_panel="Run"
+        ),
+    ] = False
 
 
 class Run(NamedTuple):
@@ -55,7 +61,9 @@ class Run(NamedTuple):
     def train(self, step: Step, state: State, data: Any, *, epochs: int, **options: Any) -> tuple[State, Any]:
         """As `jaxnets.train.fit`, with a line on the console for each epoch."""
         engine = self.engine
-        non_finite = NonFinite.SKIP if engine.skip_bad_steps else NonFinite.STOP
+        non_finite = NonFinite.STOP
+        if engine.skip_bad_steps or engine.trace_bad_steps:
+            non_finite = NonFinite.SKIP if engine.skip_bad_steps else NonFinite.TRACE
         with ExitStack() as stack:
             told = [stack.enter_context(epoch_progress(epochs))]
             if engine.log is not None:
