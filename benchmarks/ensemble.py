@@ -50,7 +50,7 @@ def at_once(examples: mlp.Batch, order: jax.Array, of: Callable[..., Step] = ste
 
 def alone(examples: mlp.Batch, number: int) -> Iterator[State]:
     """The state of one member after every epoch."""
-    rate = float(RATES[number])
+    rate = RATES[number]
     options = {"key": ORDER, "batch_size": BATCH, "epochs": FOREVER}
     return (state for state, _ in fit_by_epoch(step_of(rate), init(KEYS[number], rate), examples, **options))
 
