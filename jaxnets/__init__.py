@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from jaxnets import interop as interop
     from jaxnets import nets as nets
     from jaxnets import ops as ops
+    from jaxnets import optim as optim
     from jaxnets import rule as rule
     from jaxnets import train as train
     from jaxnets import verify as verify
 
-_MODULES = ("data", "interop", "nets", "ops", "rule", "train", "verify")
+_MODULES = ("data", "interop", "nets", "ops", "optim", "rule", "train", "verify")
 
 
 def __getattr__(name: str) -> ModuleType:

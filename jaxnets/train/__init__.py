@@ -16,6 +16,7 @@ from .metrics import apply_in_batches as apply_in_batches
 from .metrics import mean_in_batches as mean_in_batches
 from .placement import Placement as Placement
 from .placement import data_parallel as data_parallel
+from .precision import mixed_precision as mixed_precision
 from .progress import epoch_progress as epoch_progress
 from .step import State as State
 from .step import Stateful as Stateful
