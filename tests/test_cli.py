@@ -242,6 +242,9 @@ def test_a_run_goes_on_from_its_checkpoints_and_keeps_a_record(tmp_path):
     assert "epoch 1/3" not in resumed.output
     more = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()][3:]
     assert [line["loss"] for line in more] == [line["loss"] for line in lines[1:]]
+    longer = run(*SHORT_RUN, "--epochs", 4, *kept, "--resume")
+    assert "epoch 4/4" in longer.output
+    assert "epoch 3/4" not in longer.output
     other = run(*SHORT_RUN, "--epochs", 3, *kept, "--resume", "--seed", 1)
     assert other.exit_code == 2
     assert "seed is 0 there, 1 here" in plain(other)

@@ -13,15 +13,9 @@ from jaxtyping import Array
 from jaxnets.cli.console import console
 from jaxnets.cli.datasets import DataSet, load
 from jaxnets.cli.train.engine import Run
+from jaxnets.cli.train.schedule import Schedule
 from jaxnets.data import Dataset
 from jaxnets.train import NonFiniteError, State, Step, accuracy, mean_in_batches
-
-
-class Schedule(enum.Enum):
-    """How the step size goes on."""
-
-    CONSTANT = "constant"
-    COSINE = "cosine"
 
 
 class Optimizer(enum.Enum):

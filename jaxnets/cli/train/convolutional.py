@@ -18,7 +18,6 @@ from jaxnets.cli.train.classifier import (
     Optimizer,
     OptimizerOption,
     Plan,
-    Schedule,
     ScheduleOption,
     Seed,
     TrainSize,
@@ -26,6 +25,7 @@ from jaxnets.cli.train.classifier import (
     training_data,
 )
 from jaxnets.cli.train.engine import Run
+from jaxnets.cli.train.schedule import Schedule
 from jaxnets.data import Dataset, as_images, one_hot
 from jaxnets.nets import cnn, lenet, lenet1998
 from jaxnets.nets.rbf import map_criterion, mse_criterion

@@ -18,7 +18,6 @@ from jaxnets.cli.train.classifier import (
     Optimizer,
     OptimizerOption,
     Plan,
-    Schedule,
     ScheduleOption,
     Seed,
     TrainSize,
@@ -26,6 +25,7 @@ from jaxnets.cli.train.classifier import (
     training_data,
 )
 from jaxnets.cli.train.engine import Run
+from jaxnets.cli.train.schedule import Schedule
 from jaxnets.data import as_images
 from jaxnets.nets import alexnet, inception, resnet
 from jaxnets.ops.losses import softmax_cross_entropy_with_integer_labels

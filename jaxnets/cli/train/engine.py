@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
+from jaxnets.cli.train.schedule import Schedule
 from jaxnets.train import Epoch, NonFinite, State, Step, fit
 from jaxnets.train.checkpoint import CheckpointError, Checkpoints, fit_resumable
 from jaxnets.train.progress import epoch_progress
@@ -53,7 +54,7 @@ class Engine(NamedTuple):
 
 
 class Run(NamedTuple):
-    """An `Engine`, and all other options of the command, which must be the same when the run goes on."""
+    """An `Engine`, and the other options of the command, which must be the same when the run goes on."""
 
     engine: Engine
     options: Mapping[str, Any]
@@ -104,6 +105,8 @@ def with_engine(command: Callable[..., None]) -> Callable[..., None]:
     def with_options(**options: Any) -> None:
         engine = Engine(**{name: options.pop(name) for name in Engine._fields})
         of_run = {"network": command.__name__} | {name: _as_json(value) for name, value in options.items()}
+        if options.get("schedule") is not Schedule.COSINE:
+            del of_run["epochs"]  # more of them is a longer run; a cosine would be another one
         command(**options, run=Run(engine, of_run))
 
     parameters = [*own, *added]

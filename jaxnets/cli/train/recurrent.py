@@ -17,12 +17,12 @@ from jaxnets.cli.train.classifier import (
     Optimizer,
     OptimizerOption,
     Plan,
-    Schedule,
     ScheduleOption,
     Seed,
     trained,
 )
 from jaxnets.cli.train.engine import Run
+from jaxnets.cli.train.schedule import Schedule
 from jaxnets.cli.train.tasks import TaskName, make
 from jaxnets.data import decode, encode, public_domain_text
 from jaxnets.nets import gru, language_model, lstm, rnn

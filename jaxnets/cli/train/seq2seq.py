@@ -18,12 +18,12 @@ from jaxnets.cli.train.classifier import (
     Optimizer,
     OptimizerOption,
     Plan,
-    Schedule,
     ScheduleOption,
     Seed,
     trained,
 )
 from jaxnets.cli.train.engine import Run
+from jaxnets.cli.train.schedule import Schedule
 from jaxnets.data import DATE_SOURCE, DATE_TARGET, END, LETTERS, START, date_translation, decode, reversal, unseen
 from jaxnets.nets import seq2seq
 from jaxnets.nets.decoding import greedy
