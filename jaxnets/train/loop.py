@@ -118,6 +118,8 @@ def fit_by_epoch(
     `jax.tree.map(jnp.copy, state)`. The arguments are checked at the call, with `fit`'s errors.
     """
     check_key("fit", key)
+    if placement is not None:
+        data = placement.examples(data)  # of all processes, before they are counted
     examples = check_sizes("fit", data, batch_size, epochs, start)
     if placement is not None:
         placement.check_shares("fit", data=examples, batch_size=batch_size)
@@ -142,7 +144,7 @@ def _epochs(
     data = jax.tree.map(jnp.asarray, data)
     shares, results = 1, None
     if placement is not None:
-        data, state, key = placement.examples(data), placement.state(state), placement.whole(key)
+        state, key = placement.state(state), placement.whole(key)
         shares, results = (
             placement.shares,
             (jax.tree.map(lambda leaf: leaf.sharding, state), *3 * [placement.everywhere()]),

@@ -97,7 +97,8 @@ with Checkpoints(directory + "/run") as checkpoints:
     fit_resumable(step, start, data, checkpoints=checkpoints, epochs=1, **more)
 with Checkpoints(directory + "/run") as checkpoints:
     assert checkpoints.epochs() == (1,)
-    state, history = fit_resumable(step, start, data, checkpoints=checkpoints, epochs=2, **more)
+    # The examples of this process will do too.
+    state, history = fit_resumable(step, start, (X[mine], T[mine]), checkpoints=checkpoints, epochs=2, **more)
 assert [epoch.epoch for epoch in history] == [1, 2]
 save(f"{directory}/{number}.npz", state, history)
 """
