@@ -19,6 +19,7 @@ What it replaces is `jaxnets.ops.convolution.pooled.conv_relu_pool`.  Ties go to
 so does y, and there is no cotangent.
 """
 
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -100,7 +101,7 @@ def conv_relu_pool_backward(
     def tile(t_bar: Array, images: Array, bars: Array, winners: Array) -> tuple[Array, Array]:
         bars, winners = _examples_last(bars), _examples_last(winners)
         d = jnp.stack([jnp.where(winners == q, bars, 0) for q in range(4)])  # (CK13)
-        d = d.reshape(4 * w.shape[3], bars[0].size)
+        d = d.reshape(4 * w.shape[3], math.prod(bars.shape[1:]))
         read = _patches(images, (w.shape[0], w.shape[1]), padding, out)
         # d Qᵀ, the other way round: the product of a processor's kernels is faster with the longer factor first.
         product = lax.dot_general(read, d, (((1,), (1,)), ((), ())), preferred_element_type=wide)

@@ -31,17 +31,19 @@ class Residuals(NamedTuple):
 def require_pairs(what: str, padding: Any, **pairs: Any) -> None:
     """ValueError, in the name of `what`, unless the padding is two pairs of integers, and each other argument one."""
     for name, pair in pairs.items():
-        if not _is_pair(pair):
+        if not is_pair(pair):
             raise ValueError(f"{what}: {name} is {pair!r}, wanted a pair of integers (rows, columns)")
-    if not (_is_pair(padding, _is_pair)):
+    if not is_pair(padding, is_pair):
         raise ValueError(f"{what}: padding is {padding!r}, wanted pairs of integers ((above, below), (left, right))")
 
 
-def _is_integer(a: Any) -> bool:
+def is_integer(a: Any) -> bool:
+    """Of Python's or of NumPy's, as sizes of arrays are."""
     return isinstance(a, int | np.integer)
 
 
-def _is_pair(a: Any, holds: Callable[[Any], bool] = _is_integer) -> bool:
+def is_pair(a: Any, holds: Callable[[Any], bool] = is_integer) -> bool:
+    """A tuple of two integers, or of two of what else it `holds`."""
     return isinstance(a, tuple) and len(a) == 2 and all(map(holds, a))
 
 
@@ -55,20 +57,36 @@ def out_size(
         raise ValueError(f"{what}: x has {x.shape[3]} channels, w expects {w.shape[2]} (x {x.shape}, w {w.shape})")
     if x.dtype != w.dtype:
         raise ValueError(f"{what}: x is {x.dtype}, w is {w.dtype}, wanted one dtype")
-    if b is not None and (b.shape, b.dtype) != (w.shape[3:], w.dtype):
-        raise ValueError(f"{what}: b is {b.dtype}{list(b.shape)}, wanted {w.dtype}{list(w.shape[3:])}")
-    require_pairs(what, padding, stride=stride)
-    if min(stride) < 1 or min(padding[0] + padding[1]) < 0:
-        raise ValueError(f"{what}: stride is {stride} and padding {padding}, wanted positive and no negative numbers")
-    places = [
-        (size + sum(pad) - kernel) // step + 1
-        for size, pad, kernel, step in zip(x.shape[1:3], padding, w.shape[:2], stride, strict=True)
-    ]
-    if min(places) < 1 or min(w.shape[:2]) < 1:
-        raise ValueError(
-            f"{what}: a kernel {w.shape[:2]} does not fit into an image {x.shape[1:3]} padded by {padding}"
-        )
-    return places[0], places[1]
+    check_bias(what, b, w.shape[3:], w.dtype)
+    return places(what, (x.shape[1], x.shape[2]), (w.shape[0], w.shape[1]), stride, padding)
+
+
+def places(
+    what: str, size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1), called: str = "kernel"
+) -> Pair:
+    """How often a kernel, or what else it is called, fits along each axis.
+
+    ValueError, in the name of `what`, if it does not, or stride, padding or dilation is out of its range.
+    """
+    require_pairs(what, padding, stride=stride, dilation=dilation)
+    if min(*stride, *dilation) < 1:
+        raise ValueError(f"{what}: stride is {stride} and dilation {dilation}, wanted positive numbers")
+    if min(padding[0] + padding[1]) < 0:
+        raise ValueError(f"{what}: padding is {padding}, wanted no negative number")
+    rows, columns = (
+        (n + sum(pad) - d * (k - 1) - 1) // step + 1
+        for n, k, step, pad, d in zip(size, kernel, stride, padding, dilation, strict=True)
+    )
+    if min(rows, columns, *kernel) < 1:
+        spread = "" if dilation == (1, 1) else f" with dilation {dilation}"
+        raise ValueError(f"{what}: a {called} {kernel}{spread} does not fit into an image {size} padded by {padding}")
+    return rows, columns
+
+
+def check_bias(what: str, b: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    """ValueError, in the name of `what`, if there is a bias and it does not fit."""
+    if b is not None and (b.shape, b.dtype) != (shape, dtype):
+        raise ValueError(f"{what}: b is {b.dtype}{list(b.shape)}, wanted {dtype}{list(shape)}")
 
 
 def with_bias(z: Float[Array, "n r s o"], b: Float[Array, " o"] | None) -> Float[Array, "n r s o"]:

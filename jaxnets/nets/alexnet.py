@@ -111,9 +111,13 @@ def init(
     """Random parameters for images (height, width, channels).
 
     Raises:
-      ValueError: if the image is too small for the layers.
+      ValueError: if the image is too small for the layers, or a size is not positive.
     """
-    keys = iter(jax.random.split(key, len(architecture.convolutions) + len(architecture.hidden) + 1))
+    if min(*image, *architecture.hidden, classes) < 1:
+        raise ValueError(
+            f"alexnet.init: image is {image}, hidden {architecture.hidden}, classes {classes}, wanted positive numbers"
+        )
+    keys = iter(jax.random.split(key, sum(_counts(architecture))))
     convolutions, n_in = [], image[2]
     for layer in architecture.convolutions:
         shape = layer.kernel, layer.kernel, n_in // layer.groups, layer.filters
@@ -142,17 +146,33 @@ def apply(
     """Logits.
 
     Args:
-      dropout_key: for training, in which each input of a fully connected layer but the last is dropped with
-        probability `rate`; None for evaluation.
+      params: as `init` makes them for the same architecture.
+      x: images, NHWC, of the size that `init` was told.
+      architecture: the layers.
+      dropout_key: for training, in which the output of each unit of the hidden layers is dropped with probability
+        `rate` (section 4.2 of the paper); None for evaluation.
+      rate: of that dropout.
+
+    Raises:
+      ValueError: if the images, the parameters and the architecture do not fit.
     """
+    found, wanted = (len(params.convolutions), len(params.dense)), _counts(architecture)
+    if found != wanted:
+        raise ValueError(
+            f"alexnet: params have {found} layers, convolutional and fully connected, the architecture {wanted}"
+        )
     a = _features(params.convolutions, x, architecture)
     a = lax.collapse(a, 1)
     keys = None if dropout_key is None else jax.random.split(dropout_key, len(params.dense) - 1)
     for number, layer in enumerate(params.dense[:-1]):
-        if keys is not None:
-            a = dropout(keys[number], a, rate=rate)
         a = relu(affine(a, layer.w, layer.b))
+        a = a if keys is None else dropout(keys[number], a, rate=rate)
     return affine(a, params.dense[-1].w, params.dense[-1].b)
+
+
+def _counts(architecture: Architecture) -> tuple[int, int]:
+    """Of the convolutional and of the fully connected layers."""
+    return len(architecture.convolutions), len(architecture.hidden) + 1
 
 
 def _features(layers: tuple[Layer, ...], x: Array, architecture: Architecture) -> Array:

@@ -53,17 +53,23 @@ class Features:
     """The size of the layer's input."""
 
 
-def init(key: Array, kernels: tuple[int, ...], filters: tuple[int, ...], *, channels: int = 1) -> Params:
-    """Random parameters of a stack of layers with these kernels and numbers of filters.
+def init(
+    key: Array, kernels: tuple[int, ...], filters: tuple[int, ...], *, channels: int = 1, dtype: Any = jnp.float32
+) -> Params:
+    """Random parameters (He et al. 2015) of a stack of layers with these kernels and numbers of filters, biases zero.
 
     Raises:
-      ValueError: if there is not one kernel for each number of filters.
+      ValueError: if there is not one kernel for each number of filters, or a number is not positive.
     """
     if len(kernels) != len(filters) or not kernels:
         raise ValueError(f"deconvnet.init: kernels are {kernels} and filters {filters}, wanted as many of both")
+    if min(*kernels, *filters, channels) < 1:
+        raise ValueError(
+            f"deconvnet.init: kernels are {kernels}, filters {filters}, channels {channels}, wanted positive numbers"
+        )
     n_ins = channels, *filters[:-1]
     return tuple(
-        Layer(HE(k, (size, size, n_in, n_out)), jnp.zeros(n_out))
+        Layer(HE(k, (size, size, n_in, n_out), dtype), jnp.zeros(n_out, dtype))
         for k, size, n_in, n_out in zip(jax.random.split(key, len(kernels)), kernels, n_ins, filters, strict=True)
     )
 
@@ -103,7 +109,11 @@ def project(
 
 
 def strongest(a: Float[Array, "batch height width n"], channel: int) -> Float[Array, "batch height width n"]:
-    """The largest activation of one channel, for each image, and zeros everywhere else."""
+    """The largest activation of one channel, the first of equal ones, for each image, and zeros everywhere else.
+
+    Raises:
+      ValueError: if there is no such channel.
+    """
     if not 0 <= channel < a.shape[3]:
         raise ValueError(f"deconvnet.strongest: channel is {channel}, there are {a.shape[3]}")
     flat: Any = lax.collapse(a[..., channel], 1)

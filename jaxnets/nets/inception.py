@@ -156,7 +156,13 @@ class Logits(NamedTuple):
 def init(
     key: Array, architecture: Architecture, *, channels: int = 3, classes: int = 1000, dtype: Any = jnp.float32
 ) -> Params:
-    """Random parameters (He et al. 2015), biases zero.  Auxiliary classifiers are for 14×14 maps, as in GoogLeNet."""
+    """Random parameters (He et al. 2015), biases zero.  Auxiliary classifiers are for 14×14 maps, as in GoogLeNet.
+
+    Raises:
+      ValueError: if the number of channels or of classes is not positive.
+    """
+    if min(channels, classes) < 1:
+        raise ValueError(f"inception.init: channels is {channels} and classes {classes}, wanted positive numbers")
     widths = [w for stage in architecture.stages for w in stage]
     stem_key, head_key, auxiliary_key, *keys = jax.random.split(key, 3 + len(widths))
     if architecture.stem is None:
@@ -187,7 +193,11 @@ def apply(
 
     In training 40% of what the classifier reads is dropped, and 70% of what the auxiliary ones read.  The paper adds
     their losses to the classifier's with the factor 0.3.
+
+    Raises:
+      ValueError: if the images, the parameters and the architecture do not fit.
     """
+    _check(params, architecture)
     a = _stem(params.stem, x, architecture)
     auxiliary, number = [], 0
     for index, stage in enumerate(architecture.stages):
@@ -204,6 +214,16 @@ def apply(
     if dropout_key is not None:
         pooled = dropout(jax.random.fold_in(dropout_key, 0), pooled, rate=0.4)
     return Logits(affine(pooled, params.head.w, params.head.b), tuple(auxiliary))
+
+
+def _check(params: Params, architecture: Architecture) -> None:
+    found = len(params.stem), len(params.modules), len(params.auxiliary)
+    stem = 1 if architecture.stem is None else len(architecture.stem)
+    if found != (wanted := (stem, sum(map(len, architecture.stages)), len(architecture.auxiliary))):
+        raise ValueError(
+            f"inception: params have {found} layers of the stem, modules and auxiliary classifiers, "
+            f"the architecture {wanted}"
+        )
 
 
 def _stem(layers: tuple[Layer, ...], x: Array, architecture: Architecture) -> Array:

@@ -164,7 +164,13 @@ def apply(
 
     In training a batch is normalised by its own mean and variance, which also move the running ones; otherwise by the
     running ones, which stay.
+
+    Raises:
+      ValueError: if the images, the parameters, the statistics and the architecture do not fit.
     """
+    found, known, wanted = len(params.blocks), len(statistics.blocks), sum(architecture.blocks)
+    if not found == known == wanted:
+        raise ValueError(f"resnet: params have {found} blocks, statistics {known}, the architecture {wanted}")
     a, stem = _normalized(params.stem, statistics.stem, x, 2 if architecture.large_images else 1, training)
     a = relu(a)
     if architecture.large_images:

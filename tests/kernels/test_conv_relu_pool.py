@@ -70,6 +70,14 @@ def test_large_batches_go_in_tiles():
     assert "scan" in str(jax.make_jaxpr(conv_relu_pool)(*args))
 
 
+@pytest.mark.parametrize("f", [conv_relu_pool, operation])
+@pytest.mark.parametrize("empty", [(0, 2, 3), (2, 0, 3), (2, 2, 0)])
+def test_without_examples_channels_or_filters(f, empty):
+    batch, channels, filters = empty
+    args = draw(9, np.float32, (batch, 5, 6, channels), (3, 3, channels, filters), (filters,))
+    assert_exact(f, plain, *args)
+
+
 @pytest.mark.usefixtures("x64")
 def test_verified():
     rng = np.random.default_rng(2)

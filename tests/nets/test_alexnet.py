@@ -59,7 +59,25 @@ def test_dropout_is_for_training():
     assert "random" not in str(steady)
 
 
+def test_what_is_dropped_are_the_outputs_of_the_hidden_layers():
+    architecture = alexnet.small_images(1 / 64)
+    params = alexnet.init(KEY, architecture, (28, 28, 1), classes=3)
+    head = params.dense[-1]._replace(b=jnp.array([1.0, 2.0, 3.0]))
+    params = params._replace(dense=(*params.dense[:-1], head))
+    x = jax.random.normal(KEY, (2, 28, 28, 1))
+    logits = alexnet.apply(params, x, architecture=architecture, dropout_key=KEY, rate=1 - 1e-9)
+    np.testing.assert_array_equal(logits, np.broadcast_to(head.b, (2, 3)))
+
+
 def test_what_does_not_fit_is_named():
+    architecture = alexnet.small_images(1 / 64)
+    params = jax.eval_shape(lambda: alexnet.init(KEY, architecture, (28, 28, 1)))
+    with pytest.raises(ValueError, match=r"params have \(4, 3\) layers, .* the architecture \(5, 3\)"):
+        alexnet.apply(
+            params._replace(convolutions=params.convolutions[1:]), jnp.ones((1, 28, 28, 1)), architecture=architecture
+        )
+    with pytest.raises(ValueError, match=r"alexnet\.init: .* classes 0, wanted positive numbers"):
+        alexnet.init(KEY, architecture, (28, 28, 1), classes=0)
     with pytest.raises(ValueError, match=r"width is 0\.0 and towers 2, wanted positive numbers"):
         alexnet.imagenet(0.0)
     with pytest.raises(ValueError, match="does not fit"):

@@ -12,7 +12,7 @@ KEY = jax.random.key(0)
 
 @pytest.mark.usefixtures("x64")
 def test_a_projection_is_linear_in_what_is_chosen_as_long_as_it_stays_positive():
-    params = jax.tree.map(lambda p: jnp.abs(p).astype(float), deconvnet.init(KEY, (3, 2), (4, 3)))
+    params = jax.tree.map(jnp.abs, deconvnet.init(KEY, (3, 2), (4, 3), dtype=float))
     x = jnp.abs(jax.random.normal(KEY, (2, 11, 12, 1)))
     found = deconvnet.features(params, x)
     one, other = (deconvnet.strongest(found[-1].a, channel) for channel in (0, 2))
@@ -52,6 +52,8 @@ def test_what_does_not_fit_is_named():
         deconvnet.strongest(found[0].a, 4)
     with pytest.raises(ValueError, match="wanted as many of both"):
         deconvnet.init(KEY, (3, 3), (4,))
+    with pytest.raises(ValueError, match=r"filters \(0,\), channels 1, wanted positive numbers"):
+        deconvnet.init(KEY, (3,), (0,))
 
 
 def test_features_leave_a_compiled_function_with_their_sizes():

@@ -67,3 +67,13 @@ def test_a_small_network_for_small_images():
     x = jax.ShapeDtypeStruct((2, 28, 28, 1), jnp.float32)
     logits = jax.eval_shape(lambda p, x: inception.apply(p, x, architecture=architecture), params, x)
     assert logits.final.shape == (2, 10)
+
+
+def test_what_does_not_fit_is_named():
+    with pytest.raises(ValueError, match=r"inception\.small_images: width is 2, wanted a positive multiple of 4"):
+        inception.small_images(2)
+    with pytest.raises(ValueError, match=r"inception\.init: channels is 3 and classes 0, wanted positive numbers"):
+        inception.init(KEY, inception.small_images(4), classes=0)
+    params = jax.eval_shape(lambda: inception.init(KEY, inception.small_images(4)))
+    with pytest.raises(ValueError, match=r"inception: params have \(1, 4, 0\) .* the architecture \(3, 9, 2\)"):
+        inception.apply(params, jnp.ones((1, 28, 28, 3)), architecture=GOOGLENET)

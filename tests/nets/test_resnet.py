@@ -82,3 +82,6 @@ def test_what_does_not_fit_is_named():
         resnet.init(KEY, TINY._replace(widths=(3,)))
     with pytest.raises(ValueError, match="must be positive"):
         resnet.init(KEY, TINY, classes=0)
+    params, statistics = jax.eval_shape(lambda: resnet.init(KEY, TINY))
+    with pytest.raises(ValueError, match="resnet: params have 2 blocks, statistics 2, the architecture 9"):
+        resnet.apply(params, statistics, jnp.ones((1, 8, 8, 3)), architecture=resnet.small_images(20), training=False)

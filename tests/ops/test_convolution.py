@@ -59,9 +59,13 @@ def test_any_window_in_float32_is_exact_too(window, kernel, per_group, more, bat
     shapes = (batch, *size, groups * channels), (*kernel, channels, groups * filters), (groups * filters,)
     x, w, b = (a.astype(jnp.float32) for a in integers(more, *shapes))
     # On a CPU, other formulas compute it in float32 than in float64.
-    assert_same_cotangents(lambda x, w, b: conv2d(x, w, b, **window), x, w, b)
+    z = assert_same_cotangents(lambda x, w, b: conv2d(x, w, b, **window), x, w, b)
+    spread = lambda u, w: conv_transpose2d(u, w, size=tuple(size), **window)
+    (u,) = (a.astype(jnp.float32) for a in integers(more + 1, z.shape))
+    back = assert_same_cotangents(spread, u, w)
     with jax.enable_x64():
-        np.testing.assert_array_equal(conv2d(x, w, b, **window), conv2d(*wide(x, w, b), **window))
+        np.testing.assert_array_equal(z, conv2d(*wide(x, w, b), **window))
+        np.testing.assert_array_equal(back, spread(*wide(u, w)))
 
 
 def test_over_time_in_float32_is_exact_too():
@@ -113,6 +117,17 @@ def test_of_two_matrices():
 
 
 @pytest.mark.usefixtures("x64")
+def test_of_two_small_matrices_as_scipy_convolves_and_correlates_them():
+    a, b = jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.arange(1.0, 10.0).reshape(3, 3)
+    full = [[1, 4, 7, 6], [7, 23, 33, 24], [19, 53, 63, 42], [21, 52, 59, 36]]
+    for y in (convolve2d(a, b), convolve2d(b, a), scipy.signal.convolve2d(a, b)):
+        np.testing.assert_array_equal(y, full)
+    z = conv2d(b[None, :, :, None], a[:, :, None, None])[0, :, :, 0]
+    for y in (z, convolve2d(b, rotate180(a))[1:-1, 1:-1], scipy.signal.correlate2d(b, a, mode="valid")):
+        np.testing.assert_array_equal(y, [[37, 47], [67, 77]])
+
+
+@pytest.mark.usefixtures("x64")
 def test_without_sharing():
     window = {"stride": (2, 1), "padding": ((1, 0), (0, 2))}
     x, w, b = integers(5, (3, 8, 7, 2), (4, 6, 3, 4, 2, 5), (4, 6, 5))
@@ -141,7 +156,32 @@ def test_the_dtype_stays(dtype):
     assert [leaf.dtype for leaf in (z, *pull_back(z))] == [dtype] * 4
 
 
+def test_without_sharing_narrow_dtypes_are_summed_in_float32():
+    """Twenty sums of 33 ones each: in bfloat16, one after the other, they would be 648."""
+    x, w = jnp.ones((1, 1, 20, 33), jnp.bfloat16), jnp.ones((1, 1, 1, 20, 33, 1), jnp.bfloat16)
+    z, pull_back = jax.vjp(local2d, x, w)
+    assert (z.dtype, z.item()) == (jnp.bfloat16, 660)
+    assert [bar.dtype for bar in pull_back(z)] == [jnp.bfloat16] * 2
+
+
 X, W = jnp.ones((2, 5, 6, 4)), jnp.ones((3, 3, 4, 6))
+LOCAL = jnp.ones((3, 4, 3, 3, 4, 2))
+
+
+@pytest.mark.usefixtures("own_errors")
+@pytest.mark.parametrize(
+    ("f", "args"),
+    [
+        (conv2d, (X, W)),
+        (conv_transpose2d, (X[..., :3], W[..., :3])),
+        (conv1d, (X[0], W[0])),
+        (local2d, (X, LOCAL)),
+        (convolve2d, (X[0, 0], X[0, 1])),
+    ],
+)
+def test_integers_are_refused(f, args):
+    with pytest.raises(TypeError, match=rf"{f.__name__}: [xa] is int32, wanted a floating-point array"):
+        f(*(a.astype(int) for a in args))
 
 
 @pytest.mark.usefixtures("own_errors")
@@ -151,7 +191,12 @@ X, W = jnp.ones((2, 5, 6, 4)), jnp.ones((3, 3, 4, 6))
         (lambda: conv2d(X[0], W), r"conv2d: wanted images NHWC and kernels HWIO, got x \(5, 6, 4\)"),
         (lambda: conv2d(X, W[:, :, :3]), r"conv2d: x has 4 channels, w expects 3"),
         (lambda: conv2d(X, W, groups=2), r"conv2d: x has 4 channels, w expects 4 in each of 2 groups"),
-        (lambda: conv2d(X, W, groups=4), r"conv2d: groups is 4, which must divide 4 channels and 6 filters"),
+        (lambda: conv2d(X, W, groups=4), r"conv2d: groups is 4, wanted .* divides 4 channels and 6 filters"),
+        (lambda: conv2d(X, W, groups=1.0), r"conv2d: groups is 1.0, wanted a positive integer"),
+        (
+            lambda: conv_transpose2d(X, W[..., :4], groups=3),
+            r"conv_transpose2d: groups is 3, wanted .* divides the 4 channels of x",
+        ),
         (lambda: conv2d(X, W, jnp.ones(5)), r"conv2d: b is float32\[5\], wanted float32\[6\]"),
         (lambda: conv2d(X, W.astype(jnp.bfloat16)), r"conv2d: x is float32, w is bfloat16"),
         (lambda: conv2d(X, W, stride=2), r"conv2d: stride is 2, wanted a pair of integers"),
@@ -168,7 +213,19 @@ X, W = jnp.ones((2, 5, 6, 4)), jnp.ones((3, 3, 4, 6))
             lambda: conv_transpose2d(jnp.ones((2, 5, 6, 6)), W, size=(9, 8)),
             r"conv_transpose2d: an image of size \(9, 8\) is convolved to \(7, 6\), x has size \(5, 6\)",
         ),
+        (
+            lambda: conv_transpose2d(X[:, :1, :1], W[..., :4], padding=((3, 3), (3, 3))),
+            r"conv_transpose2d: the result would have size \(-3, -3\)",
+        ),
         (lambda: conv1d(X, W), r"conv1d: wanted x \(batch, time, features\)"),
+        (lambda: conv1d(X[0], W[0], stride=(1, 1)), r"conv1d: stride is \(1, 1\), wanted an integer"),
+        (lambda: conv1d(X[0], W[0], padding=1), r"conv1d: padding is 1, wanted a pair of integers \(before, after\)"),
+        (lambda: same(3), r"same: kernel is 3, wanted a pair of integers"),
+        (lambda: same((3, 0)), r"same: kernel is \(3, 0\) and dilation \(1, 1\), wanted positive numbers"),
+        (
+            lambda: convolve2d(X[0, 0], X[0, 0].astype(jnp.bfloat16)),
+            r"convolve2d: a is float32, b is bfloat16, wanted one dtype",
+        ),
         (lambda: convolve2d(X, W), r"convolve2d: wanted two matrices"),
         (lambda: local2d(X, W), r"local2d: wanted x of rank 4 and w of rank 6"),
         (

@@ -204,7 +204,26 @@ def test_one_entry_a_feature_gives_the_shift():
     assert autodiff(batch_norm)(x, scale, shift).shape == (1, 3)
 
 
+def test_without_features():
+    x, none = jnp.ones((4, 0)), jnp.ones(0)
+    for f in (batch_norm, layer_norm):
+        y, pull_back = jax.vjp(f, x, none, none)
+        assert [leaf.shape for leaf in (y, *pull_back(y))] == [(4, 0), (4, 0), (0,), (0,)]
+
+
 X, ONES = jnp.ones((4, 3)), jnp.ones(3)
+
+
+@pytest.mark.usefixtures("own_errors")
+def test_integers_are_refused():
+    x, ones = X.astype(int), ONES.astype(int)
+    for f in (batch_norm, layer_norm):
+        with pytest.raises(TypeError, match=rf"{f.__name__}: x is int32, wanted a floating-point array"):
+            f(x, ONES, ONES)
+        with pytest.raises(TypeError, match=rf"{f.__name__}: scale is int32, wanted a floating-point array"):
+            f(X, ones, ONES)
+    with pytest.raises(TypeError, match="local_response_norm: a is int32, wanted a floating-point array"):
+        local_response_norm(x)
 
 
 @pytest.mark.usefixtures("own_errors")
@@ -215,6 +234,18 @@ X, ONES = jnp.ones((4, 3)), jnp.ones(3)
         (lambda: batch_norm(X, ONES[:2], ONES), r"batch_norm: scale is \(2,\), x has 3 features \(x \(4, 3\)\)"),
         (lambda: batch_norm(X, ONES, ONES, eps=-1.0), r"batch_norm: eps is -1.0, wanted a number that is not negative"),
         (lambda: layer_norm(X, ONES, ONES, eps=-1.0), r"layer_norm: eps is -1.0"),
+        (
+            lambda: batch_norm(X, ONES.astype(jnp.bfloat16), ONES),
+            r"batch_norm: scale is bfloat16, shift is float32, wanted one dtype",
+        ),
+        (
+            lambda: layer_norm(X, ONES, ONES.astype(jnp.bfloat16)),
+            r"layer_norm: scale is float32, shift is bfloat16, wanted one dtype",
+        ),
+        (
+            lambda: batch_norm_inference(X, ONES, ONES.astype(jnp.bfloat16), Statistics(ONES, ONES)),
+            r"batch_norm_inference: scale is float32, shift is bfloat16, wanted one dtype",
+        ),
         (
             lambda: batch_norm_training(X[:0], ONES, ONES, Statistics(ONES, ONES)),
             r"batch_norm_training: x \(0, 3\) has no entries",

@@ -215,8 +215,19 @@ Y, Q = max_pool_with_switches(X)
     [
         (lambda: max_pool(X[0]), ValueError, r"max_pool: wanted images NHWC, got x \(5, 6, 3\)"),
         (lambda: max_pool(X.astype(int)), TypeError, r"max_pool: x is int32, wanted a floating-point array"),
-        (lambda: max_pool(X, window=(6, 2)), ValueError, r"max_pool: a kernel \(6, 2\) .* into an image \(5, 6\)"),
+        (
+            lambda: max_pool(X, window=(6, 2)),
+            ValueError,
+            r"max_pool: a window \(6, 2\) does not fit into an image \(5, 6\)",
+        ),
         (lambda: max_pool(X, window=(0, 2)), ValueError, r"max_pool: "),
+        (lambda: mean_pool(X.astype(int)), TypeError, r"mean_pool: x is int32, wanted a floating-point array"),
+        (lambda: global_mean_pool(X[0, 0, 0]), ValueError, r"global_mean_pool: wanted images NHWC, got x \(3,\)"),
+        (
+            lambda: subsample(X.astype(int), *2 * [jnp.ones(3, int)]),
+            TypeError,
+            r"subsample: x is int32, wanted a floating-point array",
+        ),
         (lambda: max_pool(X, window=2), ValueError, r"max_pool: window is 2, wanted a pair of integers"),
         (lambda: mean_pool(X, stride=2), ValueError, r"mean_pool: stride is 2, wanted a pair of integers"),
         (lambda: unpool(Y, Q, size=5), ValueError, r"unpool: size is 5, wanted a pair of integers"),
@@ -244,7 +255,7 @@ Y, Q = max_pool_with_switches(X)
             r"unpool: images \(6, 6\) have \(3, 3\) windows, y has \(2, 3\) \(y \(2, 2, 3, 3\)\)",
         ),
         (lambda: unpool(Y[0], Q[0], size=(5, 6)), ValueError, r"unpool: wanted images NHWC"),
-        (lambda: mean_pool(X, window=(9, 9)), ValueError, r"mean_pool: a kernel \(9, 9\)"),
+        (lambda: mean_pool(X, window=(9, 9)), ValueError, r"mean_pool: a window \(9, 9\)"),
         (
             lambda: subsample(X, jnp.ones(2), jnp.ones(3)),
             ValueError,

@@ -63,13 +63,14 @@ def conv2d_forward(
       z, of size ⌊(size + before + after - d(kernel size - 1) - 1) / σ⌋ + 1 along each axis.
 
     Raises:
+      TypeError: if x is no floating-point array.
       ValueError: if a rank or the channels do not fit, groups does not divide them, the kernel is larger than the
         padded image, or a stride, dilation or padding is out of its range.
     """
     window = window_of("conv2d", x, w, stride, padding, dilation, groups)
     check_bias("conv2d", b, w.shape[3:], w.dtype)
     residuals = Residuals(x, w, b)
-    return _weighted_by_platform(residuals, window), residuals
+    return weighted_by_platform(residuals, window), residuals
 
 
 def conv2d_backward(
@@ -83,7 +84,7 @@ def conv2d_backward(
 ) -> tuple[Array, Array, Array | None]:
     """Cotangents of x, w and b: (CV2) to (CV4)."""
     x, w, _ = residuals
-    return _cotangents_by_platform(residuals, z_bar, window_of("conv2d", x, w, stride, padding, dilation, groups))
+    return cotangents_by_platform(residuals, z_bar, window_of("conv2d", x, w, stride, padding, dilation, groups))
 
 
 conv2d = rule(conv2d_forward, conv2d_backward)
@@ -91,7 +92,7 @@ conv2d = rule(conv2d_forward, conv2d_backward)
 
 # Compiled functions of their own, so that calls outside of any `jit` do not trace and compile the branches each time.
 @partial(jax.jit, static_argnames="window")
-def _weighted_by_platform(residuals: Residuals, window: Window) -> Array:
+def weighted_by_platform(residuals: Residuals, window: Window) -> Array:
     """(CV1), on a CPU in the way that is fastest there."""
     if _is_plain(residuals, window):
         return _weighted(residuals, window)
@@ -101,7 +102,7 @@ def _weighted_by_platform(residuals: Residuals, window: Window) -> Array:
 
 
 @partial(jax.jit, static_argnames="window")
-def _cotangents_by_platform(residuals: Residuals, z_bar: Array, window: Window) -> tuple[Array, Array, Array | None]:
+def cotangents_by_platform(residuals: Residuals, z_bar: Array, window: Window) -> tuple[Array, Array, Array | None]:
     """(CV2) to (CV4), on a CPU in the way that is fastest there."""
     if _is_plain(residuals, window):
         return _cotangents(residuals, z_bar, window)

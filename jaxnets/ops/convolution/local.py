@@ -19,7 +19,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxnets.ops._geometry import Padding, Pair, check_bias, out_size, require_pairs, size_of
+from jaxnets.kernels.parts import accumulator
+from jaxnets.ops._floating import require_floating
+from jaxnets.ops._geometry import Padding, Pair, check_bias, places, size_of
 from jaxnets.rule import rule
 
 
@@ -41,7 +43,10 @@ def local2d_forward(
 ) -> tuple[Float[Array, "batch out_height out_width filters"], Residuals]:
     """Weighted input of a locally connected layer (CV16); the biases may be left out.
 
+    Sums are kept in float32 where x is narrower.
+
     Raises:
+      TypeError: if x is no floating-point array.
       ValueError: if a rank, the channels, the number of places or the dtypes do not fit.
     """
     if x.ndim != 4 or w.ndim != 6:
@@ -50,14 +55,17 @@ def local2d_forward(
         raise ValueError(f"local2d: x has {x.shape[3]} channels, w expects {w.shape[4]} (x {x.shape}, w {w.shape})")
     if x.dtype != w.dtype:
         raise ValueError(f"local2d: x is {x.dtype}, w is {w.dtype}, wanted one dtype")
-    require_pairs("local2d", padding, stride=stride)
-    if (out := out_size("local2d", size_of(x), (w.shape[2], w.shape[3]), stride, padding, (1, 1))) != w.shape[:2]:
+    require_floating("local2d", x, "x")
+    if (out := places("local2d", size_of(x), (w.shape[2], w.shape[3]), stride, padding)) != w.shape[:2]:
         raise ValueError(f"local2d: w has kernels for {w.shape[:2]} places, the image has {out} (x {x.shape})")
     check_bias("local2d", b, (*out, w.shape[5]), w.dtype)
     padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    z = jnp.zeros((x.shape[0], *out, w.shape[5]), x.dtype)
+    wide = accumulator(x.dtype)
+    z = jnp.zeros((x.shape[0], *out, w.shape[5]), wide)
     for i, j, start, stop, step in _reads(padded.shape, w.shape, stride):
-        z += jnp.einsum("nrsc,rsco->nrso", lax.slice(padded, start, stop, step), w[:, :, i, j])  # (CV16)
+        read = lax.slice(padded, start, stop, step)
+        z += jnp.einsum("nrsc,rsco->nrso", read, w[:, :, i, j], preferred_element_type=wide)  # (CV16)
+    z = z.astype(x.dtype)
     return z if b is None else z + b[None], Residuals(padded, w, b)
 
 
@@ -66,15 +74,16 @@ def local2d_backward(
 ) -> tuple[Array, Array, Array | None]:
     """Cotangents of x, w and b: (CV17) to (CV19)."""
     padded, w, b = residuals
-    padded_bar, w_bar = jnp.zeros_like(padded), jnp.zeros_like(w)
+    wide = accumulator(padded.dtype)
+    padded_bar, w_bar = jnp.zeros(padded.shape, wide), jnp.zeros_like(w)
     for i, j, start, stop, step in _reads(padded.shape, w.shape, stride):
-        spread = jnp.einsum("nrso,rsco->nrsc", z_bar, w[:, :, i, j])
+        spread = jnp.einsum("nrso,rsco->nrsc", z_bar, w[:, :, i, j], preferred_element_type=wide)
         margins = [(lo, n - hi, d - 1) for lo, hi, n, d in zip(start, stop, padded.shape, step, strict=True)]
         padded_bar += lax.pad(spread, jnp.zeros((), spread.dtype), margins)  # (CV17)
         read = lax.slice(padded, start, stop, step)
         w_bar = w_bar.at[:, :, i, j].set(jnp.einsum("nrsc,nrso->rsco", read, z_bar))  # (CV18)
     (above, below), (left, right) = padding
-    x_bar = padded_bar[:, above : padded.shape[1] - below, left : padded.shape[2] - right]
+    x_bar = padded_bar[:, above : padded.shape[1] - below, left : padded.shape[2] - right].astype(padded.dtype)
     return x_bar, w_bar, None if b is None else z_bar.sum(0)  # (CV19)
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float
 
+from jaxnets.ops._floating import require_floating
 from jaxnets.ops._geometry import window_of
 from jaxnets.ops.convolution.correlation import correlate, rotate180
 from jaxnets.rule import rule
@@ -33,10 +34,14 @@ def convolve2d_forward(
     """The full two-dimensional convolution of two matrices (CV5).
 
     Raises:
+      TypeError: if they are no floating-point arrays.
       ValueError: if a or b is no matrix, or their dtypes differ.
     """
     if a.ndim != 2 or b.ndim != 2:
         raise ValueError(f"convolve2d: wanted two matrices, got {a.shape} and {b.shape}")
+    if a.dtype != b.dtype:
+        raise ValueError(f"convolve2d: a is {a.dtype}, b is {b.dtype}, wanted one dtype")
+    require_floating("convolve2d", a, "a")
     return _full(a, b), Factors(a, b)  # (CV5)
 
 

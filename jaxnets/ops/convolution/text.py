@@ -13,7 +13,7 @@ Source: Kim 2014, Convolutional neural networks for sentence classification, eq.
 
 from jaxtyping import Array, Float
 
-from jaxnets.ops._geometry import Padding, Pair, check_bias, window_of
+from jaxnets.ops._geometry import Padding, Pair, check_bias, is_integer, is_pair, window_of
 from jaxnets.ops.convolution.correlation import Residuals, conv2d_backward, conv2d_forward
 from jaxnets.rule import rule
 
@@ -29,14 +29,29 @@ def conv1d_forward(
 ) -> tuple[Float[Array, "batch out_time filters"], Residuals]:
     """Weighted input of a convolution over time (CV12); the bias may be left out.
 
+    Args:
+      x: the sequences.
+      w: the filters.
+      b: one bias a filter, or None.
+      stride: σ, the steps of the filters.
+      padding: zeros (before, after) the sequence.
+      dilation: d, the distance of neighbouring entries of a filter.
+
     Raises:
-      ValueError: if a rank or the features do not fit, or the filters are wider than the padded sequence.
+      TypeError: if x is no floating-point array.
+      ValueError: if a rank or the features do not fit, the filters are wider than the padded sequence, or a stride,
+        dilation or padding is out of its range.
     """
     if x.ndim != 3 or w.ndim != 3:
         raise ValueError(
             f"conv1d: wanted x (batch, time, features) and w (width, features, filters), got {x.shape} and {w.shape}"
         )
     check_bias("conv1d", b, w.shape[2:], w.dtype)
+    for name, number in (("stride", stride), ("dilation", dilation)):
+        if not is_integer(number):
+            raise ValueError(f"conv1d: {name} is {number!r}, wanted an integer")
+    if not is_pair(padding):
+        raise ValueError(f"conv1d: padding is {padding!r}, wanted a pair of integers (before, after)")
     x_row, w_row, around = x[:, None], w[None], _around(padding)
     window_of("conv1d", x_row, w_row, (1, stride), around, (1, dilation), 1)  # for its errors
     z, residuals = conv2d_forward(x_row, w_row, b, stride=(1, stride), padding=around, dilation=(1, dilation))

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxnets.ops._floating import widened
+from jaxnets.ops._floating import require_floating, widened
 
 Axes = tuple[int, ...]
 
@@ -39,9 +39,20 @@ def along_last(vector: Any, x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def check_features(what: str, x: Any, **vectors: Any) -> None:
-    """ValueError, in the name of `what`, unless x has examples and features, and each vector an entry a feature."""
+    """ValueError, in the name of `what`, unless x has examples and features, and each vector an entry a feature.
+
+    TypeError if one of them is no floating-point array.
+    """
+    require_floating(what, x, "x")
     if x.ndim < 2:
         raise ValueError(f"{what}: wanted x (batch, ..., features), got {x.shape}")
     for name, vector in vectors.items():
         if vector.shape != x.shape[-1:]:
             raise ValueError(f"{what}: {name} is {vector.shape}, x has {x.shape[-1]} features (x {x.shape})")
+        require_floating(what, vector, name)
+
+
+def check_affine(what: str, scale: Any, shift: Any) -> None:
+    """ValueError, in the name of `what`, unless scale and shift are of one dtype; it need not be that of x."""
+    if scale.dtype != shift.dtype:
+        raise ValueError(f"{what}: scale is {scale.dtype}, shift is {shift.dtype}, wanted one dtype")

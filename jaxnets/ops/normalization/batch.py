@@ -19,6 +19,7 @@ with (BN3) and (BN4) as they are.  Every batch in training moves them towards it
 Source: Ioffe and Szegedy 2015, Batch normalization, algorithms 1 and 2 and the equations of section 3.
 """
 
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxnets.ops._floating import widened
-from jaxnets.ops.normalization._standardized import along_last, check_features, moments, require_eps
+from jaxnets.ops.normalization._standardized import along_last, check_affine, check_features, moments, require_eps
 from jaxnets.rule import rule
 
 
@@ -65,9 +66,12 @@ def batch_norm_forward(
       eps: ε ≥ 0, added to the variance.
 
     Raises:
-      ValueError: if x has fewer than two axes, scale or shift has not one entry a feature, or ε is negative.
+      TypeError: if x, scale or shift is no floating-point array.
+      ValueError: if x has fewer than two axes, scale or shift has not one entry a feature or these differ in dtype, or
+        ε is negative.
     """
     check_features("batch_norm", x, scale=scale, shift=shift)
+    check_affine("batch_norm", scale, shift)
     require_eps("batch_norm", eps)
     mean, variance = moments(x, _axes(x))
     h = 1 / jnp.sqrt(variance + eps)
@@ -84,7 +88,7 @@ def batch_norm_backward(
     axes = _axes(x)
     x_hat, y_bar = (widened(x) - mean) * h, widened(y_bar)
     scale_bar, shift_bar = (y_bar * x_hat).sum(axes), y_bar.sum(axes)  # (BN3) (BN4)
-    n = x.size // scale.size
+    n = math.prod(x.shape[:-1])
     taken = (along_last(shift_bar, x) + x_hat * along_last(scale_bar, x)) / n
     x_bar = along_last(scale, x) * h * (y_bar - taken)  # (BN2)
     return x_bar.astype(x.dtype), scale_bar.astype(scale.dtype), shift_bar.astype(scale.dtype)
@@ -116,6 +120,7 @@ def batch_norm_training(
       eps: as in `batch_norm`.
 
     Raises:
+      TypeError: as `batch_norm`.
       ValueError: as `batch_norm`; or if x is empty, the statistics have not one entry a feature, or ρ is out of its
         range.
     """
@@ -153,10 +158,13 @@ def batch_norm_inference_forward(
     """Each feature normalised by statistics that are given, then scaled and shifted (BN5): an affine map of x.
 
     Raises:
-      ValueError: if x has fewer than two axes, a vector has not one entry a feature, or ε is negative.
+      TypeError: if x or a vector is no floating-point array.
+      ValueError: if x has fewer than two axes, a vector has not one entry a feature, scale and shift differ in dtype,
+        or ε is negative.
     """
     vectors = {"scale": scale, "shift": shift, "mean": statistics.mean, "variance": statistics.variance}
     check_features("batch_norm_inference", x, **vectors)
+    check_affine("batch_norm_inference", scale, shift)
     require_eps("batch_norm_inference", eps)
     x_hat, _ = _by(statistics, x, eps)
     y = along_last(scale, x) * x_hat + along_last(shift, x)  # (BN5)

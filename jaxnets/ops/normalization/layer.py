@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxnets.ops._floating import widened
-from jaxnets.ops.normalization._standardized import along_last, check_features, moments, require_eps
+from jaxnets.ops.normalization._standardized import along_last, check_affine, check_features, moments, require_eps
 from jaxnets.rule import rule
 
 
@@ -46,9 +46,12 @@ def layer_norm_forward(
       eps: ε ≥ 0, added to the variance.
 
     Raises:
-      ValueError: if x has fewer than two axes, scale or shift has not one entry a feature, or ε is negative.
+      TypeError: if x, scale or shift is no floating-point array.
+      ValueError: if x has fewer than two axes, scale or shift has not one entry a feature or these differ in dtype, or
+        ε is negative.
     """
     check_features("layer_norm", x, scale=scale, shift=shift)
+    check_affine("layer_norm", scale, shift)
     require_eps("layer_norm", eps)
     mean, variance = moments(x, (-1,))
     h = 1 / jnp.sqrt(variance + eps)

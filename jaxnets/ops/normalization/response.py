@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxnets.ops._floating import widened
+from jaxnets.ops._floating import require_floating, widened
 from jaxnets.rule import rule
 
 
@@ -39,8 +39,10 @@ def local_response_norm_forward(
       beta: β.
 
     Raises:
+      TypeError: if a is no floating-point array.
       ValueError: if a has no axis, or size, k or alpha is out of its range.
     """
+    require_floating("local_response_norm", a, "a")
     if a.ndim == 0:
         raise ValueError("local_response_norm: wanted an array with channels last, got a number")
     if size < 1 or not k > 0 or not alpha >= 0:

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Integer
 
-from jaxnets.ops._geometry import Padding, Pair, out_size, require_pairs
+from jaxnets.ops._geometry import Padding, Pair, places, require_pairs
 
 
 class Pool(NamedTuple):
@@ -29,7 +29,7 @@ def pool_of(what: str, shape: tuple[int, ...], window: Pair, stride: Pair | None
     stride = window if stride is None else stride
     require_pairs(what, padding, window=window, stride=stride)
     size = shape[1], shape[2]
-    return Pool(window, size, out_size(what, size, window, stride, padding, (1, 1)), stride, padding)
+    return Pool(window, size, places(what, size, window, stride, padding, called="window"), stride, padding)
 
 
 def reads(padded: Float[Array, "n h w c"], pool: Pool) -> Iterator[tuple[int, Float[Array, "n r s c"]]]:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxnets.ops._floating import widened
+from jaxnets.ops._floating import require_floating, widened
 from jaxnets.ops._geometry import Padding, Pair
 from jaxnets.ops.pooling._windows import Pool, pool_of, reads, spread
 from jaxnets.rule import rule
@@ -49,9 +49,11 @@ def mean_pool_forward(
       y, of size ⌊(size + before + after - k) / σ⌋ + 1 along each axis.  What is left over at the end is not read.
 
     Raises:
+      TypeError: if x is no floating-point array.
       ValueError: if x is no batch of images, the window does not fit into the padded image, or a stride or padding is
         out of its range.
     """
+    require_floating("mean_pool", x, "x")
     pool = pool_of("mean_pool", x.shape, window, stride, padding)
     mean = _sums(widened(x), pool) / math.prod(window)  # (PL5)
     return mean.astype(x.dtype), jnp.zeros((*pool.size, 0), x.dtype)
@@ -74,7 +76,12 @@ mean_pool = rule(mean_pool_forward, mean_pool_backward)
 
 
 def global_mean_pool(x: Float[Array, "batch height width channels"]) -> Float[Array, "batch channels"]:
-    """The mean of each map: `mean_pool` with a single window."""
+    """The mean of each map: `mean_pool` with a single window.
+
+    TypeError if x is no floating-point array, ValueError if it is no batch of images.
+    """
+    if x.ndim != 4:
+        raise ValueError(f"global_mean_pool: wanted images NHWC, got x {x.shape}")
     return mean_pool(x, window=(x.shape[1], x.shape[2]))[:, 0, 0]
 
 
@@ -98,8 +105,10 @@ def subsample_forward(
     Windows lie side by side; rows and columns left over at the end are not read.
 
     Raises:
+      TypeError: if x is no floating-point array.
       ValueError: if x is no batch of images, the window does not fit into it, or a or b has not one entry a channel.
     """
+    require_floating("subsample", x, "x")
     pool = pool_of("subsample", x.shape, window, None, _NO_PADDING)
     for name, given in (("a", a), ("b", b)):
         if (given.shape, given.dtype) != (x.shape[3:], x.dtype):
