@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -132,6 +133,22 @@ def test_reading_the_reversed_sequence_exchanges_the_directions(cell, between):
     (h, ends), (turned, turned_ends) = run(params, Sequences(x)), run(exchanged, Sequences(x[:, ::-1]))
     np.testing.assert_allclose(h, jnp.roll(turned[:, ::-1], 4, axis=2), rtol=1e-12)
     np.testing.assert_allclose(ends, jnp.roll(turned_ends, 4, axis=1), rtol=1e-12)
+
+
+def test_flax_reads_in_both_directions():
+    """Sequences of different lengths, the outputs side by side."""
+    params = birnn.init(jax.random.key(0), rnn.CELL, 3, (4,), 2, dtype=float)
+    moved = jax.tree.map(lambda leaf: leaf + 0.1, params)
+    x, lengths = normal(1, 3, 6, 3), jnp.array([6, 2, 4])
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        both = nn.Bidirectional(*(nn.RNN(nn.SimpleCell(4, param_dtype=float)) for _ in range(2)))
+        cells = [{"i": {"kernel": w_x, "bias": b}, "h": {"kernel": w_h}} for w_x, w_h, b in moved.layers[0]]
+        names = both.init(jax.random.key(0), x)["params"]
+        variables = {"params": dict(zip(names, ({"cell": cell} for cell in cells), strict=True))}
+        theirs = both.apply(variables, x, seq_lengths=lengths)
+    ours, _ = birnn.states(moved, Sequences(x, lengths), cell=rnn.CELL)
+    there = jnp.arange(6)[None, :, None] < lengths[:, None, None]
+    np.testing.assert_allclose(ours, jnp.where(there, theirs, 0.0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("between", birnn.Between)
