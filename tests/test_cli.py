@@ -255,12 +255,22 @@ def plain(result):
     return " ".join(result.output.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("attention", ["--attention", "--no-attention"])
-def test_train_to_translate(attention):
-    result = run("train", "seq2seq", attention, "--examples", 640, "--units", 8, "--epochs", 1, "--task", "reversal")
+def test_train_to_write_backwards():
+    result = run(
+        "train", "seq2seq", "--no-attention", "--examples", 640, "--units", 8, "--epochs", 1, "--task", "reversal"
+    )
     assert result.exit_code == 0
     assert "exact" in result.output
     assert len(re.findall(r"'[a-z]{1,10}' -> '[a-z]*'", result.output)) == 5
+
+
+def test_train_to_translate_dates():
+    """A third of the default's examples, and half of its units: most unseen dates are right."""
+    smaller = ("--examples", 6400, "--units", 32, "--features", 16, "--batch-size", 32, "--learning-rate", 0.01)
+    result = run("train", "seq2seq", *smaller)
+    assert result.exit_code == 0
+    assert float(result.output.split("best ")[-1].split("%")[0]) >= 80
+    assert len(re.findall(r"' -> '\d{4}-\d\d-\d\d'", result.output)) == 5
 
 
 def test_train_a_model_of_characters():
@@ -291,6 +301,7 @@ def test_training_stops_at_a_loss_that_is_not_finite():
         (("cnn", "--kernel", "4"), "wanted an odd number below 28"),
         (("cnn", "--batch-size", "6001"), "there are 6000"),
         (("lenet5", "--variant", "1989"), "--variant"),
+        (("lstm", "--clip", "0"), "wanted a number above 0 (inf for no limit)"),
         (("seq2seq", "--examples", "10"), "--batch-size is 64, there are 10 training pairs"),
     ],
 )

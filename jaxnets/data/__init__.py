@@ -12,10 +12,10 @@ from .idx import DataError, encode_idx, parse_idx
 from .inputs import as_images, as_inputs, as_rows, one_hot
 from .long_lags import TEMPORAL_ORDER_SYMBOLS, Copies, Orders, Sums, adding_problem, copy_task, temporal_order
 from .published import fashion_mnist, mnist, mnist_small
-from .reber import REBER_SYMBOLS, GrammarStrings, embedded_reber, reber
+from .reber import REBER_SYMBOLS, GrammarStrings, embedded_reber, reber, unseen_strings
 from .strings import LETTERS, reversal
 from .subset import stratified_subset
-from .text import Text, public_domain_text
+from .text import Text, public_domain_text, windows
 
 __all__ = [
     "Copies",
@@ -61,5 +61,7 @@ __all__ = [
     "temporal_order",
     "temporal_xor",
     "unseen",
+    "unseen_strings",
+    "windows",
     "write_dataset",
 ]

@@ -70,6 +70,23 @@ def embedded_reber(rng: np.random.Generator, n: int) -> GrammarStrings:
     return _draw(_embed(_REBER), rng, n)
 
 
+def unseen_strings(test: GrammarStrings, train: GrammarStrings) -> GrammarStrings:
+    """Return the strings of `test` that are none of `train`, each once.
+
+    Short strings are frequent: of many that are drawn, few are new. May return none.
+    """
+    seen, kept = set(_keys(train)), []
+    for i, key in enumerate(_keys(test)):
+        if key not in seen:
+            seen.add(key)
+            kept.append(i)
+    return GrammarStrings(*(a[kept] for a in test))
+
+
+def _keys(strings: GrammarStrings) -> list[bytes]:
+    return [row[:length].tobytes() for row, length in zip(strings.symbols, strings.lengths, strict=True)]
+
+
 def _embed(grammar: _Grammar) -> _Grammar:
     """Return the grammar between two Ts or two Ps: one copy of it for each, so that the node knows which it was."""
     upper = 2

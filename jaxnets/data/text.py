@@ -6,7 +6,7 @@ from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int32, Integer
 
 from .characters import encode
 from .files import read_contents
@@ -36,6 +36,18 @@ def public_domain_text() -> Text:
     codes = encode(text, characters)
     n_test = len(codes) // 10
     return Text(codes[:-n_test], codes[-n_test:], characters)
+
+
+def windows(codes: Integer[np.ndarray, " n"], length: int) -> Integer[np.ndarray, "rows {length}+1"]:
+    """Return a text as rows of `length` codes and the one after them, which the next row begins with.
+
+    A rest that does not fill a row is left out. Raises ValueError when `length` is below 1, or not below that of the
+    text.
+    """
+    if not 1 <= length < len(codes):
+        raise ValueError(f"windows: length is {length}, wanted 1 to {len(codes) - 1}: there are {len(codes)} codes")
+    starts = np.arange(0, (len(codes) - 1) // length * length, length)
+    return codes[starts[:, None] + np.arange(length + 1)]
 
 
 def read_text(path: Traversable, sha256: str) -> str:

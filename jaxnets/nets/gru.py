@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.nn import initializers
 from jaxtyping import Array, Float, Integer
 
-from jaxnets.nets.recurrent import Cell
+from jaxnets.nets.recurrent import Cell, orthogonal
 from jaxnets.ops.recurrence import gru
 from jaxnets.ops.recurrence.gru import gru_deltas
 
@@ -25,7 +25,7 @@ class Layer(NamedTuple):
 def init(key: Array, n_in: int, n: int, dtype: Any = jnp.float32) -> Layer:
     """Random parameters: w_x as Glorot and Bengio 2010, each block of w_h orthogonal, biases 0."""
     x_key, h_key = jax.random.split(key)
-    blocks = [initializers.orthogonal()(k, (n, n), dtype) for k in jax.random.split(h_key, 3)]
+    blocks = [orthogonal(k, n, dtype) for k in jax.random.split(h_key, 3)]
     return Layer(
         initializers.glorot_uniform()(x_key, (n_in, 3 * n), dtype),
         jnp.concatenate(blocks, 1),

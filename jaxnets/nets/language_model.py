@@ -59,7 +59,15 @@ def apply(
 
 
 def loss(params: Params, tokens: Integer[Array, "batch steps"], *, cell: Cell) -> Float[Array, ""]:
-    """Cross entropy of every word but the first, given those before it in its row, in nats a word."""
+    """Cross entropy of every word but the first, given those before it in its row, in nats a word.
+
+    Raises:
+      ValueError: if there are no rows of at least two words.
+    """
+    if tokens.ndim != 2 or tokens.shape[1] < 2:
+        raise ValueError(
+            f"language_model.loss: tokens is {tokens.shape}, wanted (batch, steps) with at least two steps"
+        )
     logits, _ = apply(params, tokens[:, :-1], cell=cell)
     return token_cross_entropy(logits, tokens[:, 1:])
 
@@ -71,19 +79,22 @@ def generate(
     length: int,
     *,
     cell: Cell,
-    temperature: float = 1.0,
+    temperature: float | Array = 1.0,
 ) -> Integer[Array, "batch {length}"]:
     """Words drawn one after the other, each given all before it.
 
     Args:
       prompt: what is read first, at least one word.
-      temperature: what the logits are divided by, above 0: the smaller, the more likely words.
+      temperature: what the logits are divided by, above 0: the smaller, the more likely words.  A Python number, or an
+        array, which is not checked.
 
     Raises:
-      ValueError: if length is less than 1, or the temperature is not positive.
+      ValueError: if length is less than 1, the temperature is not positive, or the prompt has no rows of words.
     """
-    if length < 1 or temperature <= 0:
+    if length < 1 or (isinstance(temperature, int | float) and not temperature > 0):
         raise ValueError(f"generate: length is {length}, temperature {temperature}; wanted positive numbers")
+    if prompt.ndim != 2 or not prompt.shape[1]:
+        raise ValueError(f"generate: prompt is {prompt.shape}, wanted (batch, time) with at least one word")
     logits, states = apply(params, prompt, cell=cell)
 
     def step(carry: Any, key: Array) -> tuple[Any, Array]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.nn import initializers
 from jaxtyping import Array, Float, Integer
 
-from jaxnets.nets.recurrent import Cell
+from jaxnets.nets.recurrent import Cell, orthogonal
 from jaxnets.ops.recurrence import LSTMState, lstm
 from jaxnets.ops.recurrence.lstm import lstm_deltas
 
@@ -31,7 +31,7 @@ def init(
       peepholes: whether the gates see the cell; their weights are 0 at first.
     """
     x_key, h_key = jax.random.split(key)
-    blocks = [initializers.orthogonal()(k, (n, n), dtype) for k in jax.random.split(h_key, 4)]
+    blocks = [orthogonal(k, n, dtype) for k in jax.random.split(h_key, 4)]
     return Layer(
         initializers.glorot_uniform()(x_key, (n_in, 4 * n), dtype),
         jnp.concatenate(blocks, 1),

@@ -26,6 +26,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.nn import initializers
 from jaxtyping import Array, Float, Integer
 
+from jaxnets.kernels.parts import accumulator
 from jaxnets.kernels.time_chunks import over_steps
 from jaxnets.ops.activations import linear
 from jaxnets.ops.affine import affine
@@ -94,6 +95,11 @@ def init_head(key: Array, n: int, n_out: int, dtype: Any) -> Head:
     return Head(initializers.lecun_normal()(key, (n, n_out), dtype), jnp.zeros(n_out, dtype))
 
 
+def orthogonal(key: Array, n: int, dtype: Any) -> Float[Array, "n n"]:
+    """A random orthogonal matrix (Saxe et al. 2014), found in float32 if the dtype is narrower."""
+    return initializers.orthogonal()(key, (n, n), accumulator(dtype)).astype(dtype)
+
+
 def start(params: Params, batch: int, *, cell: Cell) -> tuple[Any, ...]:
     """The states of all layers before the first step: zeros."""
     return tuple(cell.start(layer, batch) for layer in params.layers)
@@ -106,10 +112,18 @@ def states(
 
     Args:
       before: the states before the first step, as `start` or an earlier call gives them; zeros if None.
+
+    Raises:
+      ValueError: if there are not as many states as layers, or the layers do not fit.
     """
     h, lengths = sequences
+    before = start(params, h.shape[0], cell=cell) if before is None else before
+    if len(before) != len(params.layers):
+        raise ValueError(
+            f"recurrent.states: before has {len(before)} states, wanted one for each of {len(params.layers)} layers"
+        )
     after = []
-    for layer, state in zip(params.layers, before or start(params, h.shape[0], cell=cell), strict=True):
+    for layer, state in zip(params.layers, before, strict=True):
         h, last = cell.run(layer, h, state, lengths)
         after.append(last)
     return h, tuple(after)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.nn import initializers
 from jaxtyping import Array, Float, Integer
 
-from jaxnets.nets.recurrent import Cell
+from jaxnets.nets.recurrent import Cell, orthogonal
 from jaxnets.ops.activations import tanh
 from jaxnets.ops.recurrence import elman
 from jaxnets.ops.recurrence.elman import elman_deltas
@@ -27,7 +27,7 @@ def init(key: Array, n_in: int, n: int, dtype: Any = jnp.float32) -> Layer:
     x_key, h_key = jax.random.split(key)
     return Layer(
         initializers.glorot_uniform()(x_key, (n_in, n), dtype),
-        initializers.orthogonal()(h_key, (n, n), dtype),
+        orthogonal(h_key, n, dtype),
         jnp.zeros(n, dtype),
     )
 

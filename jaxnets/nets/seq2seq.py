@@ -164,7 +164,17 @@ ATTENTION = Model(_encode_attentive, _decode_attentive)
 
 
 def apply(params: Any, pairs: Pairs, *, model: Model) -> Decoded:
-    """The logits of every word of the targets but the first, each given those before it (teacher forcing)."""
+    """The logits of every word of the targets but the first, each given those before it (teacher forcing).
+
+    Raises:
+      ValueError: if there are not as many targets as sources, or no targets of at least two words.
+    """
+    source, target = pairs.source.shape, pairs.target.shape
+    if len(source) != 2 or len(target) != 2 or source[0] != target[0] or target[1] < 2:
+        raise ValueError(
+            f"seq2seq: source is {source}, target {target};"
+            " wanted (batch, source) and (batch, target), with at least two words"
+        )
     encoded = model.encode(params, pairs.source, pairs.source_lengths)
     return model.decode(params, encoded, encoded.state, pairs.target[:, :-1])
 

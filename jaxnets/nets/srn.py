@@ -26,6 +26,7 @@ from jaxtyping import Array, Float
 
 from jaxnets.kernels.parts import accumulator
 from jaxnets.kernels.time_chunks import over_steps
+from jaxnets.ops._floating import require_one_dtype
 from jaxnets.ops.activations import sigmoid
 from jaxnets.rule import Rule, rule
 
@@ -43,10 +44,10 @@ def truncated(
       steps: of a segment; the first begins at the first step, the last may be shorter.
 
     Raises:
-      ValueError: if steps is less than 1.
+      ValueError: if steps is less than 1, or x is not of three axes.
     """
-    if steps < 1:
-        raise ValueError(f"truncated: steps is {steps}, wanted at least 1")
+    if steps < 1 or x.ndim != 3:
+        raise ValueError(f"truncated: steps is {steps}, x {x.shape}; wanted at least 1, and (batch, time, n_in)")
     whole = x.shape[1] // steps
     parts = x[:, : whole * steps].reshape(x.shape[0], whole, steps, x.shape[2]).swapaxes(0, 1)
 
@@ -84,7 +85,13 @@ class Residuals(NamedTuple):
 
 
 def init(key: Array, n_in: int, n: int, n_out: int, *, dtype: Any = jnp.float32) -> Params:
-    """Random parameters of Jordan's network: weights as Glorot and Bengio 2010, biases 0."""
+    """Random parameters of Jordan's network: weights as Glorot and Bengio 2010, biases 0.
+
+    Raises:
+      ValueError: if a size is not positive.
+    """
+    if min(n_in, n, n_out) < 1:
+        raise ValueError(f"srn.init: n_in {n_in}, n {n}, n_out {n_out}: wanted positive numbers")
     keys = jax.random.split(key, 3)
     glorot = initializers.glorot_uniform()
     w_x, w_y, v = (glorot(k, shape, dtype) for k, shape in zip(keys, ((n_in, n), (n_out, n), (n, n_out)), strict=True))
@@ -109,14 +116,20 @@ def jordan_forward(
       output: a rule, g.
 
     Raises:
-      ValueError: if shapes do not fit.
+      ValueError: if shapes or dtypes do not fit, or there is no step.
     """
     w_x, w_y, b, v, c = params
-    if x.ndim != 3 or x.shape[2] != w_x.shape[0] or y_0.shape != (x.shape[0], v.shape[1]) or w_y.shape[0] != v.shape[1]:
-        raise ValueError(
-            f"jordan: x is {x.shape}, y_0 {y_0.shape}, w_x {w_x.shape}, w_y {w_y.shape}, v {v.shape};"
-            " wanted (batch, time, n_in), (batch, n_out), (n_in, n), (n_out, n) and (n, n_out)"
-        )
+    require_one_dtype("jordan", {"x": x, "y_0": y_0, **params._asdict()})
+    n, n_out = b.size, c.size
+    if x.ndim != 3 or not x.shape[1]:
+        raise ValueError(f"jordan: x is {x.shape}, wanted (batch, time, n_in) with at least one step")
+    given = {"y_0": y_0, **params._asdict()}
+    wanted = (x.shape[0], n_out), (x.shape[2], n), (n_out, n), (n,), (n, n_out), (n_out,)
+    for (name, array), shape in zip(given.items(), wanted, strict=True):
+        if array.shape != shape:
+            raise ValueError(
+                f"jordan: {name} is {array.shape}, wanted {shape} (x {x.shape}, {n} hidden units, {n_out} outputs)"
+            )
 
     def step(y: Array, z_x: Array) -> tuple[Array, Any]:
         z = checkpoint_name(z_x + y @ w_y, "z")  # (JN1)

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from jaxnets.data import REBER_SYMBOLS, embedded_reber, reber
+from jaxnets.data import REBER_SYMBOLS, embedded_reber, reber, unseen_strings
 
 # From the lower left node on: any Ts, and V to the lower right node; there V ends it, or P leads to the upper right
 # node; there S ends it, or X leads back to the lower left one.
@@ -116,3 +116,14 @@ def test_the_seed_decides(function):
 def test_no_strings(function):
     with pytest.raises(ValueError, match=f"^{function.__name__}: n is 0, wanted at least 1$"):
         function(np.random.default_rng(0), 0)
+
+
+def test_unseen_strings_are_new_and_each_is_there_once():
+    train, test = (embedded_reber(np.random.default_rng(seed), 3000) for seed in (0, 1))
+    new = unseen_strings(test, train)
+    assert sorted(spelled(new)) == sorted(set(spelled(test)) - set(spelled(train)))
+    assert 0 < len(new.lengths) < 1000
+    first = spelled(new)[0]
+    place = spelled(test).index(first)
+    np.testing.assert_array_equal(new.legal[0], test.legal[place])
+    assert not len(unseen_strings(train, train).lengths)

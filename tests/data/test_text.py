@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxnets.data import DataError, decode, public_domain_text
+from jaxnets.data import DataError, decode, public_domain_text, windows
 from jaxnets.data.text import read_text
 
 FOLDER = Path(str(resources.files("jaxnets.data"))) / "shakespeare"
@@ -71,3 +71,15 @@ def test_a_damaged_file_is_noticed(tmp_path):
     path.write_bytes((FOLDER / "plays.txt.gz").read_bytes()[:1000])
     with pytest.raises(DataError, match="truncated"):
         read_text(path, SHA256)
+
+
+def test_windows_overlap_by_one():
+    np.testing.assert_array_equal(windows(np.arange(11), 3), [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]])
+    np.testing.assert_array_equal(windows(np.arange(10), 3)[-1], [6, 7, 8, 9])
+    assert windows(np.arange(9), 8).shape == (1, 9)
+
+
+@pytest.mark.parametrize("length", [0, 9, 20])
+def test_a_window_has_to_fit(length):
+    with pytest.raises(ValueError, match=f"windows: length is {length}, wanted 1 to 8: there are 9 codes"):
+        windows(np.arange(9), length)

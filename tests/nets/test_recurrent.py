@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,6 +37,18 @@ def test_parameter_counts(name, count):
     """Of 11 inputs and 16 units: 1, 4 and 3 blocks of 16 (11 + 16 + 1), one more bias of a GRU; and the head's 17."""
     params = recurrent.init(jax.random.key(0), CELLS[name], 11, (16,), 1)
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count + 17
+
+
+@every_cell
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_parameters_of_narrow_dtypes(cell, dtype):
+    """The orthogonal matrices too, which no factorisation in such a dtype would give."""
+    params = recurrent.init(jax.random.key(0), cell, 3, (4,), 2, dtype=dtype)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
+    block = params.layers[0].w_h[:, :4].astype(jnp.float32)
+    np.testing.assert_allclose(block.T @ block, np.eye(4), atol=0.02)
+    x = normal(1, 2, 6, 3).astype(dtype)
+    assert recurrent.many_to_many(params, Sequences(x), cell=cell).dtype == dtype
 
 
 def test_units_begin_with_memories_of_all_lengths():
@@ -120,6 +133,22 @@ def test_reading_the_reversed_sequence_exchanges_the_directions(cell, between):
     (h, ends), (turned, turned_ends) = run(params, Sequences(x)), run(exchanged, Sequences(x[:, ::-1]))
     np.testing.assert_allclose(h, jnp.roll(turned[:, ::-1], 4, axis=2), rtol=1e-12)
     np.testing.assert_allclose(ends, jnp.roll(turned_ends, 4, axis=1), rtol=1e-12)
+
+
+def test_flax_reads_in_both_directions():
+    """Sequences of different lengths, the outputs side by side."""
+    params = birnn.init(jax.random.key(0), rnn.CELL, 3, (4,), 2, dtype=float)
+    moved = jax.tree.map(lambda leaf: leaf + 0.1, params)
+    x, lengths = normal(1, 3, 6, 3), jnp.array([6, 2, 4])
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        both = nn.Bidirectional(*(nn.RNN(nn.SimpleCell(4, param_dtype=float)) for _ in range(2)))
+        cells = [{"i": {"kernel": w_x, "bias": b}, "h": {"kernel": w_h}} for w_x, w_h, b in moved.layers[0]]
+        names = both.init(jax.random.key(0), x)["params"]
+        variables = {"params": dict(zip(names, ({"cell": cell} for cell in cells), strict=True))}
+        theirs = both.apply(variables, x, seq_lengths=lengths)
+    ours, _ = birnn.states(moved, Sequences(x, lengths), cell=rnn.CELL)
+    there = jnp.arange(6)[None, :, None] < lengths[:, None, None]
+    np.testing.assert_allclose(ours, jnp.where(there, theirs, 0.0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("between", birnn.Between)
@@ -226,6 +255,15 @@ def test_what_is_generated_is_drawn_from_the_logits(cell):
     np.testing.assert_array_equal(words, jnp.argmax(logits, -1)[:, 2:-1])
 
 
+def test_a_temperature_need_not_be_known_when_the_program_is_compiled():
+    params = language_model.init(jax.random.key(0), rnn.CELL, 11, features=4, hidden=(8,), dtype=float)
+    prompt = jnp.zeros((1, 1), jnp.int32)
+    draw = lambda temperature: language_model.generate(
+        params, jax.random.key(2), prompt, 5, cell=rnn.CELL, temperature=temperature
+    )
+    np.testing.assert_array_equal(jax.jit(draw)(2.0), draw(2.0))
+
+
 def test_a_character_model_learns():
     """A hundred steps on the plays: under 3 nats a character, from 4.2 of guessing."""
     text = public_domain_text()
@@ -258,5 +296,41 @@ def test_what_does_not_fit_is_named():
     with pytest.raises(ValueError, match="truncated: steps is 0"):
         srn.truncated(lambda x, h: (x, h), jnp.zeros((1, 2, 3)), 0.0, steps=0)
     params = language_model.init(jax.random.key(0), rnn.CELL, 5)
+    generate = functools.partial(language_model.generate, params, jax.random.key(0), cell=rnn.CELL)
     with pytest.raises(ValueError, match="generate: length is 0"):
-        language_model.generate(params, jax.random.key(0), jnp.zeros((1, 1), int), 0, cell=rnn.CELL)
+        generate(jnp.zeros((1, 1), int), 0)
+    with pytest.raises(ValueError, match="temperature nan; wanted positive"):
+        generate(jnp.zeros((1, 1), int), 1, temperature=float("nan"))
+    with pytest.raises(ValueError, match=r"generate: prompt is \(1, 0\), wanted .* at least one word"):
+        generate(jnp.zeros((1, 0), int), 1)
+    with pytest.raises(ValueError, match=r"language_model.loss: tokens is \(1, 1\), wanted .* at least two steps"):
+        language_model.loss(params, jnp.zeros((1, 1), int), cell=rnn.CELL)
+    with pytest.raises(ValueError, match=r"truncated: .* x \(2, 3\); wanted .* \(batch, time, n_in\)"):
+        srn.truncated(lambda x, h: (x, h), jnp.zeros((2, 3)), 0.0, steps=2)
+    deep, x = network(rnn.CELL), Sequences(jnp.zeros((2, 5, 3)))
+    with pytest.raises(ValueError, match=r"recurrent.states: before has 1 states, wanted one for each of 2 layers"):
+        recurrent.states(deep, x, (jnp.zeros((2, 4)),), cell=rnn.CELL)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"c": np.zeros((2, 1))}, r"c is \(2, 1\), wanted \(2,\)"),
+        ({"w_x": np.zeros((3, 7))}, r"w_x is \(3, 7\), wanted \(3, 4\)"),
+        ({"v": np.zeros((4, 2), np.float32)}, "one floating-point dtype, got .*'v': 'float32'"),
+    ],
+)
+@pytest.mark.usefixtures("own_errors")
+def test_what_does_not_fit_jordans_network_is_named(change, message):
+    params = srn.init(jax.random.key(0), 3, 4, 2, dtype=float)._replace(**change)
+    with pytest.raises(ValueError, match=f"^jordan: .*{message}"):
+        srn.jordan(params, jnp.zeros((2, 5, 3)), jnp.zeros((2, 2)))
+
+
+@pytest.mark.usefixtures("own_errors")
+def test_jordans_network_wants_steps_and_units():
+    params = srn.init(jax.random.key(0), 3, 4, 2, dtype=float)
+    with pytest.raises(ValueError, match=r"jordan: x is \(2, 0, 3\), wanted .* at least one step"):
+        srn.jordan(params, jnp.zeros((2, 0, 3)), jnp.zeros((2, 2)))
+    with pytest.raises(ValueError, match=r"srn.init: n_in 0, n 4, n_out 2: wanted positive numbers"):
+        srn.init(jax.random.key(0), 0, 4, 2)

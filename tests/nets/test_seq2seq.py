@@ -131,6 +131,28 @@ def test_a_beam_that_is_wide_enough_finds_the_likeliest_of_all(model, init):
     assert (np.diff(found.scores, axis=1) <= 0).all()
 
 
+def test_words_do_not_depend_on_the_dtype_of_the_source():
+    """A target may have more words than the dtype of the source can count."""
+    params, batch = params_of(seq2seq.init_plain, jnp.float32, words=300), pairs()
+    options = {"model": PLAIN, "start": START, "end": END, "longest": 6}
+    for write in (greedy, functools.partial(beam, width=2)):
+        wanted, words = (
+            jax.tree.leaves(write(params, source, batch.source_lengths, **options))[0]
+            for source in (batch.source, batch.source.astype(jnp.uint8))
+        )
+        np.testing.assert_array_equal(words, wanted)
+        assert words.max() > 255
+
+
+@every_model
+def test_a_beam_in_bfloat16_has_scores_in_float32(model, init):
+    """Sequences that are nearly as likely as each other can be told apart."""
+    params, batch = params_of(init, jnp.bfloat16), pairs()
+    beams = beam(params, batch.source, batch.source_lengths, model=model, start=START, end=END, longest=6, width=4)
+    assert beams.scores.dtype == jnp.float32
+    assert all(len(np.unique(row)) == 4 for row in beams.scores)
+
+
 def test_attention_is_a_distribution_over_the_places_there_are():
     params, batch = params_of(seq2seq.init_attentive, jnp.float32), pairs()
     alpha = np.asarray(seq2seq.apply(params, batch, model=ATTENTION).alpha)
@@ -172,6 +194,13 @@ def test_what_does_not_fit_is_named():
         seq2seq.init_plain(jax.random.key(0), 0, 5)
     params, batch = params_of(seq2seq.init_plain, jnp.float32), pairs()
     options = {"model": PLAIN, "start": START, "end": END}
+    source = batch.source, batch.source_lengths
+    with pytest.raises(ValueError, match="greedy: start is 6, end 2; the target has words 0 to 5"):
+        greedy(params, *source, longest=3, **options | {"start": 6})
+    with pytest.raises(ValueError, match="beam: start is 1, end -1; the target has words 0 to 5"):
+        beam(params, *source, longest=3, width=2, **options | {"end": -1})
+    with pytest.raises(ValueError, match=r"seq2seq: source is \(3, 5\), target \(3, 1\); wanted .* at least two words"):
+        seq2seq.loss(params, batch._replace(target=batch.target[:, :1]), model=PLAIN)
     with pytest.raises(ValueError, match="greedy: longest is 0"):
         greedy(params, batch.source, batch.source_lengths, longest=0, **options)
     with pytest.raises(ValueError, match="beam: width is 0"):

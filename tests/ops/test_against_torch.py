@@ -269,8 +269,24 @@ def test_deep_bidirectional_lstm(torch):
 
     layers = tuple(birnn.Directions(layer(f"l{k}"), layer(f"l{k}_reverse")) for k in range(2))
     head = recurrent.Head(jnp.zeros((10, 1)), jnp.zeros(1))
-    params = birnn.Params(layers, head)
-    h, ends = birnn.states(params, recurrent.Sequences(jnp.asarray(x)), cell=lstm_layer.CELL)
-    theirs, (last, _) = module(torch.tensor(x))
+    params, x = birnn.Params(layers, head), jnp.asarray(x)
+    h, ends = birnn.states(params, recurrent.Sequences(x), cell=lstm_layer.CELL)
+    inputs = torch.tensor(np.array(x), requires_grad=True)
+    theirs, (last, _) = module(inputs)
     np.testing.assert_allclose(h, theirs.detach(), rtol=1e-12)
     np.testing.assert_allclose(ends, np.concatenate(list(last[2:].detach().numpy()), -1), rtol=1e-12)
+
+    def hand(x, *layers):
+        return birnn.states(birnn.Params(layers, head), recurrent.Sequences(x), cell=lstm_layer.CELL)[0]
+
+    def value(*args):
+        return jnp.sum(jnp.sin(hand(*args)))
+
+    theirs.sin().sum().backward()
+    x_bar, *bars = jax.grad(value, (0, 1, 2))(x, *layers)
+    np.testing.assert_allclose(x_bar, inputs.grad, rtol=1e-10, atol=1e-12)
+    for k, (forward, backward) in enumerate(bars):
+        for bar, suffix in ((forward, f"l{k}"), (backward, f"l{k}_reverse")):
+            w_x, w_h, b_x, _ = (weights.grad.numpy() for weights in peer_weights(module, suffix))
+            for ours, peer in ((bar.w_x, w_x.T), (bar.w_h, w_h.T), (bar.b, b_x)):
+                np.testing.assert_allclose(ours, peer, rtol=1e-10, atol=1e-12)

@@ -11,7 +11,7 @@ import pytest
 from jaxnets import verify
 from jaxnets.kernels.parts import part_size
 from jaxnets.ops.activations import linear, relu, sigmoid, tanh
-from jaxnets.ops.recurrence import LSTMState, elman, gru, lstm
+from jaxnets.ops.recurrence import AttentionWeights, LSTMState, attention_lstm, elman, gru, lstm
 from jaxnets.ops.recurrence.elman import elman_deltas
 from jaxnets.rule import autodiff
 
@@ -202,6 +202,36 @@ def test_narrow_dtypes(name, dtype):
         assert error <= 4 * max(other, float(jnp.finfo(dtype).eps) * np.linalg.norm(truth))
 
 
+def test_attention_over_many_steps_in_bfloat16():
+    """What a thousand steps give to the same array is summed in more than 8 binary digits."""
+    n, n_m, n_a, steps, places = 4, 3, 5, 1000, 6
+    shapes = ((N_IN, 4 * n), (n_m, 4 * n), (n, 4 * n), (4 * n,), (n, n_a), (n_m, n_a), (n_a,))
+    x, memory, h, c, *weights = normal(0, (1, steps, N_IN), (1, places, n_m), (1, n), (1, n), *shapes)
+    wide = AttentionWeights(*weights), x, memory, LSTMState(h, c)
+    narrow = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), wide)
+
+    @jax.jit
+    def slopes(weights, x, memory, state):
+        value = lambda *a: jnp.sum(jnp.square(attention_lstm(*a).s))
+        return jax.grad(value, (0, 2))(weights, x, memory, state)
+
+    exact = slopes(*jax.tree.map(lambda leaf: leaf.astype(float), narrow))
+    for ours, truth in zip(*map(jax.tree.leaves, (slopes(*narrow), exact)), strict=True):
+        assert ours.dtype == jnp.bfloat16
+        assert np.linalg.norm(np.asarray(ours, float) - truth) <= 0.05 * np.linalg.norm(truth)
+
+
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.uint8])
+def test_lengths_of_eight_bits(dtype):
+    """They hold the lengths, but not the number of the last step."""
+    weights, x, h_0 = arguments("elman", 300)
+    lengths = jnp.array([3, 0, 100, 127])
+    for ours, wanted in zip(
+        elman(x, *weights, h_0, lengths.astype(dtype)), elman(x, *weights, h_0, lengths), strict=True
+    ):
+        np.testing.assert_array_equal(ours, wanted)
+
+
 @pytest.mark.parametrize("activation", [tanh, sigmoid, relu])
 def test_activations(activation):
     weights, x, h_0 = arguments("elman", 6)
@@ -289,6 +319,55 @@ def test_dtypes_and_lengths_are_checked():
         elman(x, *weights, h_0, jnp.ones(4))
     with pytest.raises(ValueError, match="chunk is 0"):
         elman(x, *weights, h_0, chunk=0)
+
+
+@pytest.mark.usefixtures("own_errors")
+def test_what_is_no_array_is_named():
+    (w_x, w_h, b), x, (h, c) = arguments("lstm", 6)
+    with pytest.raises(TypeError, match=r"lstm: state is a tuple, wanted an LSTMState\(h, c\)"):
+        lstm(x, w_x, w_h, b, (h, c))
+    with pytest.raises(TypeError, match="lstm: lengths is a list, wanted an array"):
+        lstm(x, w_x, w_h, b, LSTMState(h, c), [6, 2, 4, 0])
+    weights, x, h_0 = arguments("elman", 6)
+    with pytest.raises(TypeError, match="elman: h_0 is a NoneType, wanted an array"):
+        elman(x, *weights, None)
+    with pytest.raises(TypeError, match=r"elman: activation is .*, wanted a rule"):
+        elman(x, *weights, h_0, activation=jnp.tanh)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"state": (np.zeros((2, 5)),) * 2}, TypeError, "state is a tuple"),
+        ({"state": LSTMState(*[np.zeros(5)] * 2)}, ValueError, r"state.h is \(5,\), wanted \(2, n\)"),
+        (
+            {"state": LSTMState(np.zeros((2, 5)), np.zeros((2, 4)))},
+            ValueError,
+            r"state.c is \(2, 4\), wanted \(2, 5\)",
+        ),
+        ({"weights": ()}, TypeError, "weights is a tuple"),
+        ({"v": np.zeros((7, 1))}, ValueError, r"v is \(7, 1\), wanted \(7,\)"),
+        ({"memory": np.zeros((2, 0, 6))}, ValueError, "at least one step and one place"),
+        (
+            {"memory": np.zeros((2, 8, 6), np.float32)},
+            ValueError,
+            "one floating-point dtype, got .*'memory': 'float32'",
+        ),
+        ({"lengths": np.zeros(3, int)}, ValueError, r"lengths is int64\[3\], wanted 2 integers"),
+    ],
+)
+@pytest.mark.usefixtures("own_errors")
+def test_what_does_not_fit_attention_is_named(change, error, message):
+    shapes = {"w_x": (3, 20), "w_s": (6, 20), "w_h": (5, 20), "b": (20,), "w_a": (5, 7), "u_a": (6, 7), "v": (7,)}
+    weights = {name: jnp.zeros(shape) for name, shape in shapes.items()}
+    state = LSTMState(jnp.zeros((2, 5)), jnp.zeros((2, 5)))
+    rest = {"x": jnp.zeros((2, 4, 3)), "memory": jnp.zeros((2, 8, 6)), "state": state, "lengths": None}
+    weights |= {name: a for name, a in change.items() if name in weights}
+    rest = (
+        {"weights": AttentionWeights(**weights)} | rest | {name: a for name, a in change.items() if name not in weights}
+    )
+    with pytest.raises(error, match=f"^attention_lstm: .*{message}"):
+        attention_lstm(*rest.values())
 
 
 @pytest.mark.parametrize(

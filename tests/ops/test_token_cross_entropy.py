@@ -65,3 +65,12 @@ def test_what_does_not_fit_is_named():
         token_cross_entropy(logits()[:, 0], LABELS)
     with pytest.raises(ValueError, match=r"lengths is float64\[3\], wanted 3 integers"):
         token_cross_entropy(logits(), LABELS, jnp.ones(3))
+
+
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.uint8])
+def test_lengths_of_eight_bits(dtype):
+    """They hold the lengths, but not the number of the last word."""
+    logits, labels = jax.random.normal(jax.random.key(0), (2, 300, 3)), jnp.zeros((2, 300), int)
+    lengths = jnp.array([3, 100])
+    cost = jax.value_and_grad(lambda logits, lengths: token_cross_entropy(logits, labels, lengths))
+    jax.tree.map(np.testing.assert_array_equal, cost(logits, lengths.astype(dtype)), cost(logits, lengths))

@@ -38,6 +38,15 @@ OPTIMIZERS: dict[Optimizer, Callable[[float | optax.Schedule], optax.GradientTra
 
 DataOption = Annotated[DataSet, typer.Option("--data", help="mnist-small is part of the package.")]
 OptimizerOption = Annotated[Optimizer, typer.Option(help="Update rule.")]
+
+
+def _above_zero(clip: float) -> float:
+    if not clip > 0:
+        raise typer.BadParameter(f"{clip} leaves nothing of the gradient, wanted a number above 0 (inf for no limit)")
+    return clip
+
+
+Clip = Annotated[float, typer.Option(callback=_above_zero, help="Largest norm of the gradient, scaled down beyond it.")]
 LearningRate = Annotated[float, typer.Option(min=0.0, help="Step size.")]
 ScheduleOption = Annotated[Schedule, typer.Option(help="Of the step size; cosine is down at 0 after the last epoch.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Examples per step.")]

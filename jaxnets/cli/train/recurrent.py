@@ -12,6 +12,7 @@ import typer
 from jaxnets.cli.console import console
 from jaxnets.cli.train.classifier import (
     BatchSize,
+    Clip,
     Epochs,
     LearningRate,
     Optimizer,
@@ -36,7 +37,6 @@ Length = Annotated[
 Units = Annotated[int, typer.Option(min=1, help="Units of each layer.")]
 Layers = Annotated[int, typer.Option(min=1, help="Number of recurrent layers.")]
 Examples = Annotated[int, typer.Option(min=1, help="Training sequences, where they are drawn at random.")]
-Clip = Annotated[float, typer.Option(min=0.0, help="Largest norm of the gradient; beyond it is scaled down.")]
 
 
 def train_rnn(

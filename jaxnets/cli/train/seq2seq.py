@@ -13,6 +13,7 @@ import typer
 from jaxnets.cli.console import console
 from jaxnets.cli.train.classifier import (
     BatchSize,
+    Clip,
     Epochs,
     LearningRate,
     Optimizer,
@@ -53,7 +54,7 @@ def train_seq2seq(
     schedule: ScheduleOption = Schedule.COSINE,
     batch_size: BatchSize = 64,
     epochs: Epochs = 3,
-    clip: Annotated[float, typer.Option(min=0.0, help="Largest norm of the gradient.")] = 1.0,
+    clip: Clip = 1.0,
     seed: Seed = 0,
     *,
     run: Run,

@@ -20,6 +20,8 @@ from jaxnets.data import (
     mnist_small,
     public_domain_text,
     temporal_order,
+    unseen_strings,
+    windows,
 )
 from jaxnets.nets import language_model, recurrent
 from jaxnets.nets.recurrent import Cell, Sequences
@@ -77,11 +79,15 @@ def make(name: TaskName, length: int, examples: int, seed: int) -> Task:
         case TaskName.COPY:
             return _copy(*(copy_task(rng, n, length) for rng, n in zip(drawn, sizes, strict=True)))
         case TaskName.REBER:
-            # The longest string of each set is as long as it happens to be.
-            return _reber(*(embedded_reber(rng, n) for rng, n in zip(drawn, sizes, strict=True)))
+            # Most of what is drawn for the test is short, and among so many training strings too.
+            train, test = (embedded_reber(rng, n) for rng, n in zip(drawn, (examples, 10 * TEST), strict=True))
+            return _reber(train, unseen_strings(test, train))
         case TaskName.MNIST_ROWS:
             return _mnist_rows(examples)
         case TaskName.CHARACTERS:
+            longest = len(public_domain_text().test) - 1
+            if length > longest:
+                raise typer.BadParameter(f"--length is {length}, the text to be tested with has {longest} characters")
             return _characters(length)
 
 
@@ -184,11 +190,6 @@ def _mnist_rows(examples: int) -> Task:
 def _characters(length: int) -> Task:
     text = public_domain_text()
 
-    def windows(codes: np.ndarray) -> np.ndarray:
-        whole = (len(codes) - 1) // length * length
-        starts = np.arange(0, whole, length)
-        return codes[starts[:, None] + np.arange(length + 1)]
-
     def metrics(cell: Cell, params: Any, batch: Any) -> dict[str, Array]:
         (tokens,) = batch
         logits, _ = language_model.apply(params, tokens[:, :-1], cell=cell)
@@ -196,8 +197,8 @@ def _characters(length: int) -> Task:
         return {"correct": accuracy(logits, tokens[:, 1:]), "bits a character": nats / jnp.log(2.0)}
 
     return Task(
-        (windows(text.train),),
-        (windows(text.test),),
+        (windows(text.train, length),),
+        (windows(text.test, length),),
         lambda key, cell, hidden: language_model.init(key, cell, len(text.characters), hidden=hidden),
         lambda cell, params, batch: language_model.loss(params, batch[0], cell=cell),
         metrics,

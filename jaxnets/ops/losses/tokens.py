@@ -78,4 +78,5 @@ token_cross_entropy = rule(token_cross_entropy_forward, token_cross_entropy_back
 def _here(labels: Integer[Array, "batch time"], lengths: Integer[Array, " batch"] | None) -> Array:
     if lengths is None:
         return jnp.ones(labels.shape, bool)
-    return jnp.arange(labels.shape[1], dtype=lengths.dtype)[None, :] < lengths[:, None]
+    # In 32 bits: fewer may hold every length, but not the last step.
+    return jnp.arange(labels.shape[1], dtype=jnp.int32)[None, :] < lengths[:, None].astype(jnp.int32)

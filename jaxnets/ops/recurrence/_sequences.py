@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from jaxnets.kernels.parts import accumulator
 from jaxnets.kernels.time_chunks import over_steps
+from jaxnets.ops._floating import require_array, require_one_dtype
 
 CHUNK = 10
 """Steps whose products are formed at once, unless the caller says otherwise."""
@@ -24,13 +25,15 @@ def check(
     lengths: Array | None,
     chunk: int,
 ) -> None:
-    """ValueError, in the name of the rule, if arguments do not fit.
+    """ValueError or TypeError, in the name of the rule, if arguments do not fit.
 
     Args:
       gates: how many blocks of columns the weights have.
       vectors: by name, those with so many entries for each unit.
       states: by name, those of shape (batch, units).
     """
+    everything = {"x": x, "w_x": w_x, "w_h": w_h} | {name: a for name, (a, _) in vectors.items()} | states
+    require_one_dtype(what, everything)
     if x.ndim != 3 or w_x.ndim != 2 or w_h.ndim != 2 or not x.shape[1]:
         raise ValueError(
             f"{what}: x is {x.shape}, w_x {w_x.shape}, w_h {w_h.shape};"
@@ -49,22 +52,26 @@ def check(
     for name, state in states.items():
         if state.shape != (batch, n):
             raise ValueError(f"{what}: {name} is {state.shape}, wanted ({batch}, {n}): batch of x, units of w_h")
-    everything = {"x": x, "w_x": w_x, "w_h": w_h} | {name: a for name, (a, _) in vectors.items()} | states
-    dtypes = {name: str(a.dtype) for name, a in everything.items()}
-    if len(set(dtypes.values())) != 1 or not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"{what}: wanted arguments of one floating-point dtype, got {dtypes}")
-    if lengths is not None and (lengths.shape != (batch,) or not jnp.issubdtype(lengths.dtype, jnp.integer)):
-        raise ValueError(f"{what}: lengths is {lengths.dtype}{list(lengths.shape)}, wanted {batch} integers")
+    check_lengths(what, lengths, batch)
     if chunk < 1:
         raise ValueError(f"{what}: chunk is {chunk}, wanted at least 1")
+
+
+def check_lengths(what: str, lengths: Any, batch: int) -> None:
+    """ValueError or TypeError, in the name of the rule, unless there are lengths of so many sequences, or None."""
+    if lengths is None:
+        return
+    require_array(what, lengths, "lengths")
+    if lengths.shape != (batch,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise ValueError(f"{what}: lengths is {lengths.dtype}{list(lengths.shape)}, wanted {batch} integers")
 
 
 def present(lengths: Integer[Array, " batch"] | None, start: Any, steps: int) -> Bool[Array, "steps batch 1"] | None:
     """Which sequences have each of the steps from `start` on; None if all do."""
     if lengths is None:
         return None
-    here = jnp.asarray(start, lengths.dtype) + jnp.arange(steps, dtype=lengths.dtype)
-    return here[:, None, None] < lengths[None, :, None]
+    here = jnp.asarray(start, jnp.int32) + jnp.arange(steps, dtype=jnp.int32)
+    return here[:, None, None] < lengths[None, :, None].astype(jnp.int32)  # 8 bits may hold a length, but not a step
 
 
 def where_present(here: Array | None, new: Any, old: Any) -> Any:
@@ -74,10 +81,8 @@ def where_present(here: Array | None, new: Any, old: Any) -> Any:
 
 def only_present(lengths: Integer[Array, " batch"] | None, h: Float[Array, "batch time n"]) -> Array:
     """Zeros in place of the steps after the end of a sequence."""
-    if lengths is None:
-        return h
-    steps = jnp.arange(h.shape[1], dtype=lengths.dtype)
-    return jnp.where(steps[None, :, None] < lengths[:, None, None], h, jnp.zeros_like(h))
+    here = present(lengths, 0, h.shape[1])
+    return h if here is None else jnp.where(here.swapaxes(0, 1), h, jnp.zeros_like(h))
 
 
 def weight_cotangents(

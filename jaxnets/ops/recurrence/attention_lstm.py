@@ -29,10 +29,12 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Integer
 
+from jaxnets.kernels.parts import accumulator
 from jaxnets.kernels.time_chunks import over_steps
+from jaxnets.ops._floating import require_one_dtype
 from jaxnets.ops.recurrence._lstm_cell import cell, deltas, output, slopes
-from jaxnets.ops.recurrence._sequences import where_present
-from jaxnets.ops.recurrence.lstm import LSTMState
+from jaxnets.ops.recurrence._sequences import check_lengths, where_present
+from jaxnets.ops.recurrence.lstm import LSTMState, check_state
 from jaxnets.rule import rule
 
 
@@ -90,6 +92,7 @@ def attention_lstm_forward(
 
     Raises:
       ValueError: if shapes or dtypes do not fit, or there is no step or no place.
+      TypeError: if an argument is no array, or weights and state are not of their types.
     """
     _check(weights, x, memory, state, lengths)
     w_x, w_s, w_h, b, w_a, u_a, v = weights
@@ -143,12 +146,14 @@ def attention_lstm_deltas(
         r = e_bar[:, :, None] * v[None, None, :] * (1 - q * q)  # (AT9)
         p_bar = r.sum(1)
         h_back = delta @ w_h.T + p_bar @ w_a.T  # (AT10)
-        carry = LSTMState(h_back, c_back), keys_bar + r, v_bar + jnp.einsum("bj,bja->a", e_bar, q)  # (AT12)
-        return carry, (delta, s_bar, p_bar)
+        v_bar += jnp.einsum("bj,bja->a", e_bar, q, preferred_element_type=wide)  # (AT12)
+        return (LSTMState(h_back, c_back), keys_bar + r.astype(wide), v_bar), (delta, s_bar, p_bar)
 
     inputs = (*(bar.swapaxes(0, 1) for bar in (bars.h, bars.s, bars.alpha)), of, h_before, alpha)
-    start = bars.last, jnp.zeros_like(keys), jnp.zeros_like(v)
+    wide = accumulator(x.dtype)
+    start = bars.last, jnp.zeros(keys.shape, wide), jnp.zeros(v.shape, wide)
     (state_bar, keys_bar, v_bar), (delta, s_bar, p_bar) = lax.scan(step, start, inputs, reverse=True)
+    keys_bar = keys_bar.astype(x.dtype)
     memory_bar = jnp.einsum("tbj,tbm->bjm", alpha, s_bar) + keys_bar @ u_a.T  # (AT11)
     bar = AttentionWeights(
         over_steps(x, delta),  # (AT13)
@@ -178,12 +183,22 @@ def _softmax(e: Float[Array, "batch source"], there: Array | None) -> Float[Arra
 def _check(
     weights: AttentionWeights, x: Array, memory: Array, state: LSTMState, lengths: Integer[Array, " batch"] | None
 ) -> None:
+    if not isinstance(weights, AttentionWeights):
+        raise TypeError(f"attention_lstm: weights is a {type(weights).__name__}, wanted AttentionWeights")
+    check_state("attention_lstm", state)
+    states = {f"state.{name}": array for name, array in state._asdict().items()}
+    require_one_dtype("attention_lstm", weights._asdict() | {"x": x, "memory": memory} | states)
     if x.ndim != 3 or memory.ndim != 3 or not x.shape[1] or not memory.shape[1] or x.shape[0] != memory.shape[0]:
         raise ValueError(
             f"attention_lstm: x is {x.shape}, memory {memory.shape};"
             " wanted (batch, time, n_in) and (batch, source, n_m), with at least one step and one place"
         )
-    n, n_m, n_a = state.h.shape[-1], memory.shape[2], weights.v.shape[0]
+    check_lengths("attention_lstm", lengths, x.shape[0])
+    batch, n = x.shape[0], state.h.shape[1] if state.h.ndim == 2 else "n"
+    for name, array in states.items():
+        if array.shape != (batch, n):
+            raise ValueError(f"attention_lstm: {name} is {array.shape}, wanted ({batch}, {n})")
+    n, n_m, n_a = state.h.shape[1], memory.shape[2], weights.v.size
     wanted = ((x.shape[2], 4 * n), (n_m, 4 * n), (n, 4 * n), (4 * n,), (n, n_a), (n_m, n_a), (n_a,))
     for name, array, shape in zip(weights._fields, weights, wanted, strict=True):
         if array.shape != shape:
@@ -191,13 +206,3 @@ def _check(
                 f"attention_lstm: {name} is {array.shape}, wanted {shape}"
                 f" (x {x.shape}, memory {memory.shape}, {n} units)"
             )
-    for name, array in state._asdict().items():
-        if array.shape != (x.shape[0], n):
-            raise ValueError(f"attention_lstm: state.{name} is {array.shape}, wanted {(x.shape[0], n)}")
-    dtypes = {str(array.dtype) for array in (*weights, x, memory, *state)}
-    if len(dtypes) != 1 or not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"attention_lstm: wanted arguments of one floating-point dtype, got {sorted(dtypes)}")
-    if lengths is not None and (lengths.shape != x.shape[:1] or not jnp.issubdtype(lengths.dtype, jnp.integer)):
-        raise ValueError(
-            f"attention_lstm: lengths is {lengths.dtype}{list(lengths.shape)}, wanted {x.shape[0]} integers"
-        )

@@ -85,8 +85,11 @@ def elman_forward(
 
     Raises:
       ValueError: if shapes or dtypes do not fit, there is no step, or the activation keeps anything else.
+      TypeError: if an argument is no array, or the activation no rule.
     """
     check("elman", 1, x, w_x, w_h, {"b": (b, 1)}, {"h_0": h_0}, lengths, chunk)
+    if not hasattr(activation, "backward"):
+        raise TypeError(f"elman: activation is {activation!r}, wanted a rule (jaxnets.rule)")
 
     def run(h: Array, x: Array, _: tuple[()], start: Any) -> tuple[Array, Array, tuple[()]]:
         def step(h: Array, inputs: Any) -> tuple[Array, Array]:

@@ -96,6 +96,7 @@ def gru_forward(
 
     Raises:
       ValueError: if shapes or dtypes do not fit, or there is no step.
+      TypeError: if an argument is no array.
     """
     check("gru", 3, x, w_x, w_h, {"b": (b, 3), "b_n": (b_n, 1)}, {"h_0": h_0}, lengths, chunk)
 

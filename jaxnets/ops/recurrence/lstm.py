@@ -49,6 +49,12 @@ class LSTMState(NamedTuple):
     c: Float[Array, "batch n"]
 
 
+def check_state(what: str, state: Any) -> None:
+    """TypeError, in the name of the rule, unless it is an LSTMState, which its cotangent will be too."""
+    if not isinstance(state, LSTMState):
+        raise TypeError(f"{what}: state is a {type(state).__name__}, wanted an LSTMState(h, c)")
+
+
 class Residuals(NamedTuple):
     """The arguments that the backward pass needs; the states; and the gates, unless they are to be computed again."""
 
@@ -109,7 +115,9 @@ def lstm_forward(
 
     Raises:
       ValueError: if shapes or dtypes do not fit, or there is no step.
+      TypeError: if an argument is no array, or the state no LSTMState.
     """
+    check_state("lstm", state)
     vectors = {"b": (b, 4)} | ({} if peepholes is None else {"peepholes": (peepholes, 3)})
     check("lstm", 4, x, w_x, w_h, vectors, {"state.h": state.h, "state.c": state.c}, lengths, chunk)
 
