@@ -15,6 +15,7 @@ pair that recalls each other.  It is a Hopfield network of both layers with the 
 Source: Kosko 1988, Bidirectional associative memories, IEEE Transactions on Systems, Man, and Cybernetics 18.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -86,6 +87,7 @@ class Recall(NamedTuple):
     converged: Bool[Array, " batch"]
 
 
+@partial(jax.jit, static_argnames="max_steps")
 def recall(w: Weights, x: Xs, y: Ys, *, max_steps: int = 100) -> Recall:
     """Recall y from x, x from y, and so on, until nothing changes.
 

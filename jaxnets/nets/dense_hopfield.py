@@ -17,6 +17,7 @@ polynomial in place of the exponential, Krotov and Hopfield 2016, Dense associat
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -84,6 +85,7 @@ class Recall(NamedTuple):
     """Whether the last step moved no entry of the state by more than the tolerance."""
 
 
+@partial(jax.jit, static_argnames=("beta", "tolerance", "max_steps"))
 def recall(x: Patterns, xi: States, *, beta: float, tolerance: float = 1e-6, max_steps: int = 100) -> Recall:
     """Updates until no entry of any state moves by more than the tolerance.  Near a clear pattern one is enough.
 

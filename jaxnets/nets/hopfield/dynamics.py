@@ -14,6 +14,7 @@ Sources: Hopfield 1982, Neural networks and physical systems with emergent colle
 cycles, Goles, Fogelman and Pellegrin 1985, Decreasing energy functions as a tool for studying threshold networks.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -57,6 +58,7 @@ def update_unit(params: Params, s: State, i: Int[Array, ""]) -> State:
     return s.at[i].set(turned(s[i], field, jnp.abs(row).sum() + jnp.abs(params.theta[i])))
 
 
+@partial(jax.jit, static_argnames="max_sweeps")
 def asynchronous(params: Params, s: States, key: Key[Array, ""], *, max_sweeps: int = 100) -> Recall:
     """One unit after the other, in sweeps over all in a random order, until a sweep changes nothing.
 
@@ -90,6 +92,7 @@ def asynchronous(params: Params, s: States, key: Key[Array, ""], *, max_sweeps: 
     return Recall(*jax.vmap(settle)(s, jax.random.split(key, len(s))))
 
 
+@partial(jax.jit, static_argnames="max_steps")
 def synchronous(params: Params, s: States, *, max_steps: int = 100) -> Recall:
     """All units at once, until nothing changes or the state before the last one comes back.
 

@@ -45,8 +45,8 @@ def store_hebb(xi: Patterns) -> Params:
 def store_projection(xi: Patterns) -> Params:
     """Weights of the projection on the space of the patterns (HF8), without thresholds.
 
-    The field of a stored pattern is ξ_i (1 - p_ii), where p is the projection: of the pattern's own sign if the
-    patterns are linearly independent, and zero, which leaves it as it is, where p_ii = 1.
+    The field of a stored pattern is ξ_i (1 - p_ii), where p is the projection: of the pattern's own sign unless p_ii is
+    1, as it is for every unit if there are as many independent patterns as units.
 
     Raises:
       ValueError: if the patterns are no matrix.

@@ -6,6 +6,7 @@ Derivation: derivations/learning-rules.md.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ class Learned(NamedTuple):
     changes: Int32[Array, " epochs"]
 
 
+@partial(jax.jit, static_argnames=("update", "epochs", "batch_size"))
 def learn(
     update: Callable[..., Params],
     params: Params,
@@ -33,6 +35,8 @@ def learn(
     batch_size: int = 1,
 ) -> Learned:
     """Present the data `epochs` times in their given order, as one compiled `lax.scan` (HB1).
+
+    It is compiled once for each rule, number of epochs, batch size and shape.
 
     Args:
       update: `update(params, *rows) -> change`, of the structure of the parameters: a rule of `learning_rules`, or any
