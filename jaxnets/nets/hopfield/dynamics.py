@@ -53,9 +53,7 @@ def turned(s: Array, field: Array, total: Array) -> Array:
 
 def update_unit(params: Params, s: State, i: Int[Array, ""]) -> State:
     """The state after unit i has had its turn: what asynchronous dynamics is made of."""
-    row = params.w[i]
-    field = row @ s - params.theta[i]
-    return s.at[i].set(turned(s[i], field, jnp.abs(row).sum() + jnp.abs(params.theta[i])))
+    return _unit_turned(params, _totals(params), s, i)
 
 
 @partial(jax.jit, static_argnames="max_sweeps")
@@ -73,11 +71,13 @@ def asynchronous(params: Params, s: States, key: Key[Array, ""], *, max_sweeps: 
     check(params, s)
     _at_least_one("max_sweeps", max_sweeps)
 
+    totals = _totals(params)
+
     def sweep(carried: tuple[State, Array, Array, Array]) -> tuple[State, Array, Array, Array]:
         before, key, sweeps, _ = carried
         key, order_key = jax.random.split(key)
         order = jax.random.permutation(order_key, before.size)
-        after, _ = jax.lax.scan(lambda s, i: (update_unit(params, s, i), None), before, order)
+        after, _ = jax.lax.scan(lambda s, i: (_unit_turned(params, totals, s, i), None), before, order)
         return after, key, sweeps + 1, jnp.any(after != before)
 
     def goes_on(carried: tuple[State, Array, Array, Array]) -> Bool[Array, ""]:
@@ -105,14 +105,14 @@ def synchronous(params: Params, s: States, *, max_steps: int = 100) -> Recall:
     """
     check(params, s)
     _at_least_one("max_steps", max_steps)
-    total = jnp.abs(params.w).sum(1) + jnp.abs(params.theta)
+    totals = _totals(params)
 
     def period(before: State, now: State, after: State) -> Int32[Array, ""]:
         return jnp.where(jnp.all(after == now), 1, jnp.where(jnp.all(after == before), 2, 0)).astype(jnp.int32)
 
     def step(carried: tuple[State, State, Array, Array]) -> tuple[State, State, Array, Array]:
         before, now, steps, _ = carried
-        after = turned(now, fields(params, now[None])[0], total)
+        after = turned(now, fields(params, now[None])[0], totals)
         # No state came before the first one.
         found = period(jnp.where(steps == 0, 0, before), now, after)
         return now, after, steps + 1, found
@@ -131,6 +131,15 @@ def synchronous(params: Params, s: States, *, max_steps: int = 100) -> Recall:
 def overlap(xi: Float[Array, "*batch units"], s: Float[Array, "*batch units"]) -> Float[Array, "*batch"]:
     """How much of a pattern is recalled (HF11): 1 where the state is the pattern, -1 where it is its opposite."""
     return jnp.mean(xi * s, -1)  # (HF11)
+
+
+def _totals(params: Params) -> Float[Array, " units"]:
+    return jnp.abs(params.w).sum(1) + jnp.abs(params.theta)
+
+
+def _unit_turned(params: Params, totals: Float[Array, " units"], s: State, i: Int[Array, ""]) -> State:
+    field = params.w[i] @ s - params.theta[i]
+    return s.at[i].set(turned(s[i], field, totals[i]))
 
 
 def _at_least_one(called: str, value: int) -> None:
