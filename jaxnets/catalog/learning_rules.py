@@ -55,7 +55,7 @@ LEARNING_RULES = (
         ("HB7", "HB13", "HB14", "HB15"),
     ),
     Derivation(
-        "learning_rules/perceptron_rule",
+        "learning_rules/perceptron",
         perceptron_loss,
         weights_and_classes,
         _DOCUMENT,
