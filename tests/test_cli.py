@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -280,6 +281,25 @@ def test_train_a_model_of_characters():
     assert len(result.output.split("s of training\n")[-1].strip()) > 100
 
 
+def test_train_to_remember(tmp_path):
+    picture = tmp_path / "digits.png"
+    options = ("--patterns", "10,20", "--noise", "0,0.2", "--picture", picture)
+    result = run("train", "hopfield", *options)
+    assert result.exit_code == 0, result.output
+    rows = [re.findall(r"(\d\.\d{3}) \((\d+)%\)", line) for line in result.output.splitlines()]
+    assert [row for row in rows if row] == [[("1.000", "100")] * 2] * 2
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    correlated = run("train", "hopfield", "--storage", "hebb", "--patterns", "10", "--noise", "0")
+    assert "(0%)" in correlated.output
+
+
+def test_a_picture_without_matplotlib_is_bad_usage(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = run("train", "hopfield", "--picture", "digits.png")
+    assert result.exit_code == 2
+    assert "pip install 'jaxnets[plot]'" in plain(result)
+
+
 def test_training_stops_at_a_loss_that_is_not_finite():
     result = run(
         "train", "mlp", "--cost", "cross-entropy", "--activation", "relu", "--learning-rate", 1e19, "--epochs", 1
@@ -302,6 +322,9 @@ def test_training_stops_at_a_loss_that_is_not_finite():
         (("cnn", "--batch-size", "6001"), "there are 6000"),
         (("lenet5", "--variant", "1989"), "--variant"),
         (("lstm", "--clip", "0"), "wanted a number above 0 (inf for no limit)"),
+        (("hopfield", "--patterns", "10,x"), "wanted numbers such as 10,50"),
+        (("hopfield", "--patterns", "0,10"), "--patterns is 0,10, wanted 1 to"),
+        (("hopfield", "--noise", "0.1,1.5"), "--noise is 0.1,1.5, wanted parts of the pixels, 0 to 1"),
         (("seq2seq", "--examples", "10"), "--batch-size is 64, there are 10 training pairs"),
     ],
 )

@@ -47,8 +47,9 @@ GATED = ("recurrence/lstm", "recurrence/gru", "recurrence/attention_lstm", "lstm
 """What has several columns of weights for each unit."""
 
 BATCH = {
-    **{"mlp": 7, "neuron": 5, "cnn": 7, "lenet": 2, "lenet1998": 2, "dropout": 5},
+    **{"mlp": 7, "cnn": 7, "lenet": 2, "lenet1998": 2, "dropout": 5},
     **{"jordan": 2, "rnn": 2, "lstm": 2, "gru": 2},
+    **{"learning_rules": 5, "hopfield": 5, "dense_hopfield": 5, "bam": 5},
 }
 """The batch size of a sample, where it is not simply the first axis of the first argument."""
 
@@ -186,7 +187,10 @@ def test_all_axes_of_size_one(entry):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
 
 
-OPERATIONS = ("losses", "convolution", "kernels", "pooling", "normalization", "residual", "embedding", "recurrence")
+OPERATIONS = (
+    *("losses", "convolution", "kernels", "pooling", "normalization", "residual", "embedding", "recurrence"),
+    "learning_rules",
+)
 """Families whose entries are functions of their own, which speak for themselves."""
 
 
@@ -222,6 +226,8 @@ def test_bad_shapes_are_named(entry):
         broken = (args[0], args[1][..., :-1], args[2])
     elif entry.name == "rbf":
         broken = (args[0][:, :-1], args[1])
+    elif entry.name.startswith(("hopfield/", "dense_hopfield")):
+        broken = (args[0], args[1][:, :-1])
     elif len(args) == 1 or entry.name in LINES_WILL_DO:
         broken = (args[0][0], *args[1:])
     else:

@@ -8,14 +8,16 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxnets.catalog import block, samples
+from jaxnets.catalog.associative_memories import ASSOCIATIVE_MEMORIES
 from jaxnets.catalog.convolution import CONVOLUTION
 from jaxnets.catalog.convolution_kernels import CONVOLUTION_KERNELS
 from jaxnets.catalog.convolutional_networks import CONVOLUTIONAL_NETWORKS
+from jaxnets.catalog.learning_rules import LEARNING_RULES
 from jaxnets.catalog.pooling_and_normalization import DROPOUT, NORMALIZATION, POOLING
 from jaxnets.catalog.recurrence import RECURRENCE
 from jaxnets.catalog.residual import EMBEDDING, RESIDUAL
 from jaxnets.catalog.samples import Sample, normal
-from jaxnets.nets import mlp, neuron
+from jaxnets.nets import mlp
 from jaxnets.ops import activations, losses, steps
 from jaxnets.ops.affine import affine
 from jaxnets.rule import Rule
@@ -134,14 +136,6 @@ DERIVATIONS: tuple[Derivation, ...] = (
     _loss("gan_generator_loss", _L.gan_generator_loss, normal((5, 3)), "LS56", "LS57"),
     _loss("l2_penalty", _L.l2_penalty, lambda key: (normal((4, 3), (3, 2))(key), jnp.array(0.3)), "LS58", "LS59"),
     Derivation(
-        "neuron/linear_unit",
-        neuron.linear_unit_loss,
-        normal((3,), (5, 3), (5,)),
-        MLP,
-        ("NE4", "NE6", "NE7"),
-        neuron.linear_unit_gradient,
-    ),
-    Derivation(
         "mlp",
         partial(mlp.apply, activations=_SIGMOID_NET["activations"]),
         samples.network_input,
@@ -189,4 +183,6 @@ DERIVATIONS: tuple[Derivation, ...] = (
     *EMBEDDING,
     *CONVOLUTIONAL_NETWORKS,
     *RECURRENCE,
+    *LEARNING_RULES,
+    *ASSOCIATIVE_MEMORIES,
 )

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxnets.nets import alexnet as alexnet
+    from jaxnets.nets import bam as bam
     from jaxnets.nets import birnn as birnn
     from jaxnets.nets import cnn as cnn
     from jaxnets.nets import decoding as decoding
     from jaxnets.nets import deconvnet as deconvnet
+    from jaxnets.nets import dense_hopfield as dense_hopfield
     from jaxnets.nets import gru as gru
+    from jaxnets.nets import hopfield as hopfield
     from jaxnets.nets import inception as inception
     from jaxnets.nets import language_model as language_model
     from jaxnets.nets import lenet as lenet

@@ -2,9 +2,9 @@
 
     (NE1) McCulloch-Pitts unit:  y = u(w·x - θ), u(0) = 1       (NE2) perceptron:  y = u(w·x + b), u(0) = 0
     (NE3) sigmoid neuron:        y = σ(w·x + b)                 (NE4) linear unit: y = w·x
-    (NE5) perceptron rule:       w ← w + η (t - y) x,  b ← b + η (t - y)
-    (NE6) linear unit's cost:    E = ½ Σ_i (t_i - w·x_i)²       (NE7) ∂E/∂w = -Xᵀ (t - X w)
-    (NE8) linear response:       Δy ≈ σ'(z) (Σ_j x_j Δw_j + Δb)
+    (NE5) linear response:       Δy ≈ σ'(z) (Σ_j x_j Δw_j + Δb)
+
+They learn by (HB6) and (HB7) of `jaxnets.ops.learning_rules`, a bias as the weight of an input that is always 1.
 
 Sources: McCulloch and Pitts 1943, A logical calculus of the ideas immanent in nervous activity; Rosenblatt 1958, The
 perceptron; Novikoff 1962, On convergence proofs on perceptrons; Minsky and Papert 1969, Perceptrons; Nielsen, Neural
@@ -13,12 +13,12 @@ Networks and Deep Learning, ch. 1, eq. (1) to (5).
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxnets.nets.mlp import Layer, Params, apply
 from jaxnets.ops.activations import sigmoid, sigmoid_prime
+from jaxnets.ops.learning_rules import delta_rule, half_squared_error, learn, perceptron_rule
 from jaxnets.ops.steps import unit_step
 from jaxnets.rule import fix
 
@@ -67,24 +67,16 @@ def augment(x: Float[Array, "batch n_in"]) -> Float[Array, "batch n_in_plus_1"]:
 
 
 def linear_response(unit: Unit, x: Float[Array, "batch n_in"], change: Unit) -> Float[Array, " batch"]:
-    """First-order change of a sigmoid neuron's output when its parameters change (NE8)."""
+    """First-order change of a sigmoid neuron's output when its parameters change (NE5)."""
     z = _weighted(x, unit.w) + unit.b
-    return sigmoid_prime(z) * (_weighted(x, change.w) + change.b)  # (NE8)
+    return sigmoid_prime(z) * (_weighted(x, change.w) + change.b)  # (NE5)
 
 
 def linear_unit_loss(
     w: Float[Array, " n_in"], x: Float[Array, "batch n_in"], t: Float[Array, " batch"]
 ) -> Float[Array, ""]:
-    """Half the sum of squared errors over the whole batch: a sum, as least squares has it, not a mean (NE6)."""
-    return 0.5 * jnp.sum(_error(w, x, t) ** 2)  # (NE6)
-
-
-def linear_unit_gradient(
-    w: Float[Array, " n_in"], x: Float[Array, "batch n_in"], t: Float[Array, " batch"]
-) -> tuple[Float[Array, " n_in"], Float[Array, "batch n_in"], Float[Array, " batch"]]:
-    """Gradient of `linear_unit_loss` with respect to w, x and t (NE7)."""
-    error = _error(w, x, t)
-    return -(x.T @ error), -error[:, None] * w[None, :], error  # (NE7)
+    """Half the sum of squared errors over the whole batch (HB13): a sum, as least squares has it, not a mean."""
+    return half_squared_error(*_columns(w, x, t))
 
 
 def train_linear_unit(
@@ -94,12 +86,10 @@ def train_linear_unit(
     learning_rate: float | Float[Array, ""],
     steps: int,
 ) -> Float[Array, " n_in"]:
-    """Batch gradient descent on (NE6); converges to least squares for 0 < η < 2/λ_max(XᵀX)."""
-
-    def step(w: Float[Array, " n_in"], _: None) -> tuple[Float[Array, " n_in"], None]:
-        return w - learning_rate * linear_unit_gradient(w, x, t)[0], None
-
-    return jax.lax.scan(step, w, None, length=steps)[0]
+    """Batch gradient descent on (HB13), by (HB7); converges to least squares for 0 < η < 2/λ_max(XᵀX)."""
+    column, *data = _columns(w, x, t)
+    run = learn(delta_rule, column, tuple(data), learning_rate=learning_rate, epochs=steps, batch_size=len(x))
+    return run.params[:, 0]
 
 
 class PerceptronRun(NamedTuple):
@@ -120,7 +110,7 @@ def train_perceptron(
     learning_rate: float | Float[Array, ""],
     epochs: int,
 ) -> PerceptronRun:
-    """Rosenblatt's rule (NE5), one example after the other, `epochs` times over the batch in its given order.
+    """Rosenblatt's rule (HB6), one example after the other, `epochs` times over the batch in its given order.
 
     It is the subgradient descent of the perceptron loss.  On separable data it makes at most (R/γ)² mistakes
     (Novikoff); on others, such as XOR, it never stops making them.
@@ -131,20 +121,9 @@ def train_perceptron(
     Raises:
       ValueError: if there is not one target for each row of x.
     """
-    if t.shape != x.shape[:1]:
-        raise ValueError(f"neuron: t has shape {t.shape}, wanted one target for each row of x {x.shape}")
-
-    def example(unit: Unit, xt: tuple[Float[Array, " n_in"], Float[Array, ""]]) -> tuple[Unit, Int[Array, ""]]:
-        x, t = xt
-        error = t - perceptron(unit, x[None])[0]
-        learned = Unit(unit.w + learning_rate * error * x, unit.b + learning_rate * error)  # (NE5)
-        return learned, (error != 0).astype(jnp.int32)
-
-    def epoch(unit: Unit, _: None) -> tuple[Unit, Int[Array, ""]]:
-        unit, wrong = jax.lax.scan(example, unit, (x, t))
-        return unit, wrong.sum()
-
-    return PerceptronRun(*jax.lax.scan(epoch, unit, None, length=epochs))
+    column, *data = _columns(jnp.append(unit.w, unit.b), augment(x), t)
+    run = learn(perceptron_rule, column, tuple(data), learning_rate=learning_rate, epochs=epochs)
+    return PerceptronRun(Unit(run.params[:-1, 0], run.params[-1, 0]), run.changes)
 
 
 def nand_unit() -> Unit:
@@ -187,13 +166,13 @@ def perceptron_layers(params: Params, x: Float[Array, "batch n_in"]) -> Float[Ar
     return apply(params, x, activations=(perceptron_unit,) * len(params))
 
 
-def _error(
+def _columns(
     w: Float[Array, " n_in"], x: Float[Array, "batch n_in"], t: Float[Array, " batch"]
-) -> Float[Array, " batch"]:
-    y = linear_unit(w, x)
-    if t.shape != y.shape:
+) -> tuple[Float[Array, "n_in 1"], Float[Array, "batch n_in"], Float[Array, "batch 1"]]:
+    """The arguments of a learning rule for a layer of one unit."""
+    if t.shape != x.shape[:1]:
         raise ValueError(f"neuron: t has shape {t.shape}, wanted one target for each row of x {x.shape}")
-    return t - y
+    return w[:, None], x, t[:, None]
 
 
 def _weighted(x: Float[Array, "batch n_in"], w: Float[Array, " n_in"]) -> Float[Array, " batch"]:

@@ -5,6 +5,7 @@ from jaxnets.ops import affine as affine
 from jaxnets.ops import convolution as convolution
 from jaxnets.ops import dropout as dropout
 from jaxnets.ops import embedding as embedding
+from jaxnets.ops import learning_rules as learning_rules
 from jaxnets.ops import losses as losses
 from jaxnets.ops import normalization as normalization
 from jaxnets.ops import pooling as pooling

@@ -158,7 +158,7 @@ def test_errors():
     unit = Unit(jnp.zeros(2), jnp.zeros(()))
     for call in (
         lambda t: neuron.linear_unit_loss(unit.w, bits(), t),
-        lambda t: neuron.linear_unit_gradient(unit.w, bits(), t),
+        lambda t: neuron.train_linear_unit(unit.w, bits(), t, 1.0, 1),
         lambda t: neuron.train_perceptron(unit, bits(), t, 1.0, 1),
     ):
         with pytest.raises(ValueError, match=r"neuron: t has shape \(1,\), wanted one target for each row"):

@@ -5,6 +5,7 @@ import typer
 from jaxnets.cli.train.convolutional import train_cnn, train_lenet5
 from jaxnets.cli.train.deep import train_alexnet, train_inception, train_resnet
 from jaxnets.cli.train.engine import with_engine
+from jaxnets.cli.train.hopfield import train_hopfield
 from jaxnets.cli.train.mlp import train_mlp
 from jaxnets.cli.train.recurrent import train_gru, train_lstm, train_rnn
 from jaxnets.cli.train.seq2seq import train_seq2seq
@@ -27,3 +28,4 @@ train.command("rnn")(with_engine(train_rnn))
 train.command("lstm")(with_engine(train_lstm))
 train.command("gru")(with_engine(train_gru))
 train.command("seq2seq")(with_engine(train_seq2seq))
+train.command("hopfield")(train_hopfield)
