@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxnets.catalog import block, samples
+from jaxnets.catalog.boltzmann import BOLTZMANN, RBM
 from jaxnets.catalog.convolution import CONVOLUTION
 from jaxnets.catalog.convolution_kernels import CONVOLUTION_KERNELS
 from jaxnets.catalog.convolutional_networks import CONVOLUTIONAL_NETWORKS
@@ -189,4 +190,6 @@ DERIVATIONS: tuple[Derivation, ...] = (
     *EMBEDDING,
     *CONVOLUTIONAL_NETWORKS,
     *RECURRENCE,
+    *BOLTZMANN,
+    *RBM,
 )

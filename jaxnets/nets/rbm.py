@@ -32,9 +32,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, Key
+from jaxtyping import Array, Float, Key
 
-from jaxnets.nets.binary import check_enumerable, states
+from jaxnets.nets.binary import States, check_enumerable, log_sum_over_states, sum_over_states
 from jaxnets.ops.activations import sigmoid, softplus
 from jaxnets.ops.affine import affine
 from jaxnets.rule import rule
@@ -187,31 +187,23 @@ def log_partition_forward(params: Params, *, block: int = 4096) -> tuple[Scalar,
     w, b, c = _smaller_layer_hidden(params)
     check_enumerable("log_partition", "the smaller layer", len(c))
 
-    def log_weights(numbers: Integer[Array, " states"]) -> Float[Array, " states"]:
-        h = states(numbers, len(c), w.dtype)
+    def log_weights(h: States) -> Float[Array, " states"]:
         return h @ c + softplus(h @ w.T + b[None, :]).sum(1)  # (RB9), a term of the sum over h
 
-    each = jax.lax.map(log_weights, _numbers(len(c), block)).ravel()
-    log_z = jax.nn.logsumexp(each)
-    return log_z, PartitionResiduals(params, jnp.exp(each - log_z))
+    log_z, p = log_sum_over_states(log_weights, len(c), w.dtype, block=block)
+    return log_z, PartitionResiduals(params, p)
 
 
 def log_partition_backward(residuals: PartitionResiduals, z_bar: Scalar, *, block: int = 4096) -> tuple[Params]:
     """Cotangents of the parameters: what the machine expects of its units and of their products."""
     params, p = residuals
     w, b, c = _smaller_layer_hidden(params)
-    numbers = _numbers(len(c), block)
 
-    def add(model: Params, part: tuple[Integer[Array, " states"], Float[Array, " states"]]) -> tuple[Params, None]:
-        numbers, p = part
-        h = states(numbers, len(c), w.dtype)
+    def part(h: States, p: Float[Array, " states"]) -> Params:
         v, p_h = sigmoid(h @ w.T + b[None, :]), p[:, None] * h
-        here = Params(v.T @ p_h, p @ v, p_h.sum(0))  # (RB10)
-        return jax.tree.map(jnp.add, model, here), None
+        return Params(v.T @ p_h, p @ v, p_h.sum(0))  # (RB10)
 
-    start = jax.tree.map(jnp.zeros_like, Params(w, b, c))
-    model, _ = jax.lax.scan(add, start, (numbers, p.reshape(numbers.shape)))
-    model = jax.tree.map(lambda a: z_bar * a, model)
+    model = jax.tree.map(lambda a: z_bar * a, sum_over_states(part, p, len(c), block=block))
     return (model if len(params.c) <= len(params.b) else _exchanged(model),)
 
 
@@ -255,13 +247,6 @@ def _exchanged(params: Params) -> Params:
 
 def _smaller_layer_hidden(params: Params) -> Params:
     return params if len(params.c) <= len(params.b) else _exchanged(params)
-
-
-def _numbers(units: int, block: int) -> Integer[Array, "blocks block"]:
-    """The numbers of all states, a row for those that are held at a time."""
-    if block < 1 or block & (block - 1):
-        raise ValueError(f"log_partition: block is {block}, wanted a power of two")
-    return jnp.arange(2**units).reshape(-1, min(block, 2**units))
 
 
 def check(name: str, params: Params, v: Visible | None = None, h: Hidden | None = None) -> None:

@@ -1,5 +1,8 @@
 """Contrastive divergence: what its directions are, and that machines learn by them."""
 
+import itertools
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,8 @@ import pytest
 
 from jaxnets.nets import contrastive_divergence as cd
 from jaxnets.nets import rbm
+from jaxnets.nets.expected_divergence import expected_divergence
+from jaxnets.rule import autodiff
 from jaxnets.train import fit
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -50,6 +55,72 @@ def test_the_direction_is_the_gradient_of_a_difference_of_free_energies_with_the
         np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-14)
 
 
+def flat(direction):
+    return jnp.concatenate([leaf.ravel() for leaf in direction])
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_expectation_is_that_of_what_is_drawn(steps):
+    params, v, repeats = machine(), data(), 20_000
+    expected = jax.jit(partial(expected_divergence, steps=steps))(params, v)
+    rows = jnp.tile(v, (repeats, 1))
+    drawn, _ = jax.jit(partial(cd.contrastive_divergence, steps=steps))(params, rows, jax.random.key(6))
+    # The statistics of a row are in [0, 1].
+    np.testing.assert_allclose(flat(drawn), flat(expected), atol=4.5 * 0.5 / (6 * repeats) ** 0.5)
+    assert np.abs(flat(expected)).max() > 0.02
+
+
+def test_the_bias_of_cd_goes_to_0():
+    params, v = jax.tree.map(lambda a: 2 * a, machine()), data()
+    exact = -flat(jax.jit(jax.grad(rbm.log_likelihood))(params, v))
+    run = jax.jit(lambda steps: flat(expected_divergence(params, v, steps=steps)))
+    bias = [np.linalg.norm(run(steps) - exact) / np.linalg.norm(exact) for steps in (1, 2, 5, 10, 1000)]
+    assert all(later < 0.8 * earlier for earlier, later in itertools.pairwise(bias)), bias
+    assert bias[0] > 0.05
+    assert bias[-1] < 1e-9
+
+
+def test_cd_is_the_gradient_of_nothing():
+    """The Jacobian of a gradient is symmetric; that of the expectation of CD-1 is not."""
+    params, v = machine(), data()
+
+    def asymmetry(field):
+        blocks = jax.jit(jax.jacfwd(autodiff(lambda params: flat(field(params)))))(params)
+        jacobian = np.concatenate([block.reshape(len(block), -1) for block in blocks], 1)
+        return np.abs(jacobian - jacobian.T).max() / np.abs(jacobian).max()
+
+    assert asymmetry(jax.grad(lambda params: rbm.log_likelihood(params, v))) < 1e-13
+    assert asymmetry(lambda params: expected_divergence(params, v, steps=1)) > 0.05
+    assert asymmetry(lambda params: expected_divergence(params, v, steps=500)) < 1e-9
+
+
+def test_the_means_of_a_reconstruction_take_the_place_of_draws():
+    params, v = machine(), data()
+    seen = []
+    recorder = cd.BERNOULLI._replace(statistics=lambda params, v, h: seen.append(v) or cd.statistics(params, v, h))
+    for reconstruction in cd.Reconstruction:
+        _, error = cd.contrastive_divergence(
+            params, v, jax.random.key(7), machine=recorder, reconstruction=reconstruction
+        )
+        assert error > 0
+    drawn, _, means, _ = seen
+    assert set(np.unique(drawn)) == {0, 1}
+    assert ((means > 0) & (means < 1)).all()
+    np.testing.assert_allclose(error, jnp.square(v - means).sum(1).mean(), rtol=1e-12)
+
+
+def test_sparsity_pulls_the_hidden_units_to_their_target():
+    params, v = machine(), data()
+    plain, sparse = (
+        cd.contrastive_divergence(params, v, jax.random.key(7), sparsity=sparsity)[0]
+        for sparsity in (None, cd.Sparsity(0.1, 2.0))
+    )
+    pull = 2.0 * (rbm.hidden_probabilities(params, v).mean(0) - 0.1)
+    np.testing.assert_allclose(sparse.c - plain.c, pull, rtol=1e-10)
+    np.testing.assert_allclose(sparse.w - plain.w, v.mean(0)[:, None] * pull[None, :], rtol=1e-10, atol=1e-14)
+    np.testing.assert_array_equal(sparse.b, plain.b)
+
+
 def bars():
     """The pictures of 3 x 3 pixels all of whose columns are of one colour, and all of whose rows are."""
     codes = (np.arange(8)[:, None] >> np.arange(3)) & 1
@@ -82,5 +153,7 @@ def test_what_does_not_fit_is_named():
         cd.contrastive_divergence(params, v, key, steps=0)
     with pytest.raises(ValueError, match=r"hidden_probabilities: v has shape \(6, 5\), wanted \(batch, 4\)"):
         cd.persistent_contrastive_divergence(params, v, data(visible=5), key)
+    with pytest.raises(ValueError, match="expected_divergence: the visible layer has 13 units, wanted at most 12"):
+        expected_divergence(machine(13), data(visible=13), steps=1)
     with pytest.raises(ValueError, match=r"statistics: v has 6 rows and h 5, wanted as many"):
         cd.statistics(params, v, jnp.zeros((5, 3)))

@@ -8,6 +8,7 @@ from sklearn.neural_network import BernoulliRBM
 
 from jaxnets.nets import rbm
 from jaxnets.nets.binary import states
+from jaxnets.nets.pseudo_likelihood import pseudo_log_likelihood, sampled_pseudo_log_likelihood
 from jaxnets.rule import autodiff
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -92,12 +93,51 @@ def test_probabilities_of_all_states_have_the_sum_1():
     np.testing.assert_allclose(np.exp(log_p).sum(), 1, rtol=1e-12)
 
 
-def test_scikit_learn_has_the_same_free_energy_and_probabilities():
-    params, v = machine(), data()
+def sklearn_machine(params):
     peer = BernoulliRBM(HIDDEN)
     peer.components_, peer.intercept_visible_, peer.intercept_hidden_ = map(np.asarray, (params.w.T, *params[1:]))
+    return peer
+
+
+def test_scikit_learn_has_the_same_free_energy_and_probabilities():
+    params, v = machine(), data()
+    peer = sklearn_machine(params)
     np.testing.assert_allclose(rbm.free_energy(params, v), peer._free_energy(np.asarray(v)), rtol=1e-12)
     np.testing.assert_allclose(rbm.hidden_probabilities(params, v), peer.transform(np.asarray(v)), rtol=1e-12)
+
+
+def test_the_pseudo_likelihood_is_that_of_each_unit_given_the_others():
+    params, v = machine(), data()
+    weights, all_v, _ = joint(params)
+    p = dict(zip(map(tuple, all_v), weights.sum(1), strict=True))
+    found = pseudo_log_likelihood(params, v)
+    for row, value in zip(np.asarray(v), found, strict=True):
+        turned = [tuple(np.where(np.arange(VISIBLE) == i, 1 - row, row)) for i in range(VISIBLE)]
+        expected = sum(np.log(p[tuple(row)] / (p[tuple(row)] + p[other])) for other in turned)
+        np.testing.assert_allclose(value, expected, rtol=1e-10)
+    bar = jax.jit(jax.grad(lambda p: pseudo_log_likelihood(p, v).mean()))(params)
+    true = jax.jit(jax.grad(autodiff(lambda p: pseudo_log_likelihood(p, v).mean())))(params)
+    for mine, wanted in zip(bar, true, strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-10, atol=1e-14)
+
+
+def test_one_unit_of_each_row_gives_an_estimate_of_it():
+    params, v = machine(), data()
+    keys = jax.random.split(jax.random.key(2), 4000)
+    drawn = np.asarray(jax.jit(jax.vmap(lambda key: sampled_pseudo_log_likelihood(params, v, key)))(keys))
+    assert all(len(np.unique(column.round(9))) <= VISIBLE for column in drawn.T)
+    error = drawn.std(0) / len(drawn) ** 0.5
+    assert (np.abs(drawn.mean(0) - pseudo_log_likelihood(params, v)) < 4.5 * error).all()
+
+
+def test_scikit_learn_has_the_same_estimate(monkeypatch):
+    params, v = machine(), data()
+    units = np.array([0, 3, 1, 2, 2, 0])
+    monkeypatch.setattr(jax.random, "randint", lambda *_: jnp.asarray(units))
+    peer = sklearn_machine(params)
+    peer.random_state = type("Drawn", (np.random.RandomState,), {"randint": lambda *_: units})()
+    theirs = peer.score_samples(np.asarray(v))
+    np.testing.assert_allclose(sampled_pseudo_log_likelihood(params, v, jax.random.key(0)), theirs, rtol=1e-10)
 
 
 def test_large_machines_neither_overflow_nor_lose_the_small_terms():
@@ -127,7 +167,7 @@ def test_what_does_not_fit_is_named():
         rbm.log_partition(params._replace(c=jnp.zeros(2)))
     with pytest.raises(ValueError, match="log_partition: the smaller layer has 21 units, wanted at most 20"):
         rbm.log_partition(machine(21, 30))
-    with pytest.raises(ValueError, match="log_partition: block is 12, wanted a power of two"):
+    with pytest.raises(ValueError, match="sum over states: block is 12, wanted a power of two"):
         rbm.log_partition(params, block=12)
     with pytest.raises(ValueError, match=r"rbm\.init: got 3 visible and 0 hidden units"):
         rbm.init(jax.random.key(0), 3, 0)
