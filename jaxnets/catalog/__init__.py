@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from jaxnets.catalog import block, samples
 from jaxnets.catalog.associative_memories import ASSOCIATIVE_MEMORIES
+from jaxnets.catalog.boltzmann import BOLTZMANN, RBM
 from jaxnets.catalog.convolution import CONVOLUTION
 from jaxnets.catalog.convolution_kernels import CONVOLUTION_KERNELS
 from jaxnets.catalog.convolutional_networks import CONVOLUTIONAL_NETWORKS
@@ -185,4 +186,6 @@ DERIVATIONS: tuple[Derivation, ...] = (
     *RECURRENCE,
     *LEARNING_RULES,
     *ASSOCIATIVE_MEMORIES,
+    *BOLTZMANN,
+    *RBM,
 )

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxnets.nets import alexnet as alexnet
+    from jaxnets.nets import annealed_importance as annealed_importance
     from jaxnets.nets import bam as bam
+    from jaxnets.nets import binary as binary
     from jaxnets.nets import birnn as birnn
+    from jaxnets.nets import boltzmann as boltzmann
+    from jaxnets.nets import boltzmann_learning as boltzmann_learning
     from jaxnets.nets import cnn as cnn
+    from jaxnets.nets import contrastive_divergence as contrastive_divergence
     from jaxnets.nets import decoding as decoding
     from jaxnets.nets import deconvnet as deconvnet
     from jaxnets.nets import dense_hopfield as dense_hopfield
+    from jaxnets.nets import expected_divergence as expected_divergence
+    from jaxnets.nets import gaussian_rbm as gaussian_rbm
     from jaxnets.nets import gru as gru
     from jaxnets.nets import hopfield as hopfield
     from jaxnets.nets import inception as inception
@@ -22,7 +29,9 @@ if TYPE_CHECKING:
     from jaxnets.nets import lstm as lstm
     from jaxnets.nets import mlp as mlp
     from jaxnets.nets import neuron as neuron
+    from jaxnets.nets import pseudo_likelihood as pseudo_likelihood
     from jaxnets.nets import rbf as rbf
+    from jaxnets.nets import rbm as rbm
     from jaxnets.nets import recurrent as recurrent
     from jaxnets.nets import resnet as resnet
     from jaxnets.nets import rnn as rnn

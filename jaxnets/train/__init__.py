@@ -18,10 +18,13 @@ from .placement import Placement as Placement
 from .placement import data_parallel as data_parallel
 from .precision import mixed_precision as mixed_precision
 from .progress import epoch_progress as epoch_progress
+from .step import Estimating as Estimating
 from .step import State as State
 from .step import Stateful as Stateful
 from .step import Step as Step
+from .step import estimating_step as estimating_step
 from .step import gradient_step as gradient_step
+from .step import init_estimating as init_estimating
 from .step import init_state as init_state
 from .step import init_stateful as init_stateful
 from .step import stateful_step as stateful_step

@@ -4,7 +4,7 @@ The loop (`fit`) asks nothing more of a step, so anything that trains can be one
 optimizer (`gradient_step`), contrastive divergence, or a kernel that runs several exact updates in one call.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -51,10 +51,8 @@ def gradient_step(
 
     def step(state: State, batch: Any) -> tuple[State, Array]:
         value, grads = value_and_grad(state.params, batch)
-        params, opt_state = _moved(
-            optimizer, state.params, state.opt_state, value, grads, lambda params: loss(params, batch)
-        )
-        return State(params, opt_state), value
+        extra = {"value": value, "grad": grads, "value_fn": lambda params: loss(params, batch)}
+        return State(*_moved(optimizer, state.params, state.opt_state, grads, extra)), value
 
     return step
 
@@ -89,23 +87,53 @@ def stateful_step(
         def value_fn(params: Any) -> Array:
             return loss(params, carried, batch, step_key)[0]
 
-        params, opt_state = _moved(optimizer, params, opt_state, value, grads, value_fn)
+        extra = {"value": value, "grad": grads, "value_fn": value_fn}
+        params, opt_state = _moved(optimizer, params, opt_state, grads, extra)
         return State(Stateful(params, moved), (opt_state, key)), value
 
     return step
 
 
+class Estimating(NamedTuple):
+    """What a step that estimates its direction carries besides the parameters."""
+
+    opt_state: Any
+    carried: Any
+    key: Array
+
+
+def init_estimating(params: Any, carried: Any, optimizer: optax.GradientTransformation, key: Array) -> State:
+    """Return the state in which training with `estimating_step(estimate, optimizer)` starts."""
+    return State(params, Estimating(init_state(params, optimizer).opt_state, carried, key))
+
+
+def estimating_step(
+    estimate: Callable[[Any, Any, Any, Array], tuple[Any, Any, Array]], optimizer: optax.GradientTransformation
+) -> Step:
+    """Return the step along a direction that need not be the gradient of anything.
+
+    `estimate(params, carried, batch, key) -> (direction, carried, value)` draws with a key that is another one in every
+    step.  The optimizer is given the direction where it is given the gradient otherwise, so the parameters go against
+    it; `value` is what is reported.  What is carried (the states of Markov chains) is in `State.opt_state`, an
+    `Estimating`.  An optimizer that asks for the loss at other parameters cannot be used.
+    """
+
+    def step(state: State, batch: Any) -> tuple[State, Array]:
+        params, (opt_state, carried, key) = state
+        key, step_key = jax.random.split(key)
+        direction, carried, value = estimate(params, carried, batch, step_key)
+        params, opt_state = _moved(optimizer, params, opt_state, direction, {"value": value})
+        return State(params, Estimating(opt_state, carried, key)), value
+
+    return step
+
+
 def _moved(
-    optimizer: optax.GradientTransformation,
-    params: Any,
-    opt_state: Any,
-    value: Array,
-    grads: Any,
-    value_fn: Callable[[Any], Array],
+    optimizer: optax.GradientTransformation, params: Any, opt_state: Any, grads: Any, extra: Mapping[str, Any]
 ) -> tuple[Any, Any]:
     """The parameters and the optimizer's state after one update."""
     update = optax.with_extra_args_support(optimizer).update
     # Optax's own arithmetic mixes dtypes (a step count, a decay rate); the loss keeps the caller's setting.
     with jax.numpy_dtype_promotion("standard"):
-        updates, opt_state = update(grads, opt_state, params, value=value, grad=grads, value_fn=value_fn)
+        updates, opt_state = update(grads, opt_state, params, **extra)
         return optax.apply_updates(params, updates), opt_state
