@@ -200,7 +200,7 @@ def to_markdown(report: Report) -> str:
     for row in report.rows:
         blocks = f"{row.quiet_blocks} of {row.quiet_blocks + row.noisy_blocks}"
         memory = "" if row.temp_bytes is None else f"{row.temp_bytes / 1024:.0f} KiB"
-        lines.append(f"| {row.name} | {_time_cell(row)} | {_ratio_cell(row)} | {blocks} | {memory} |")
+        lines.append(f"| {row.name} | {time_cell(row)} | {_ratio_cell(row)} | {blocks} | {memory} |")
     return "\n".join(lines) + "\n"
 
 
@@ -218,16 +218,19 @@ def write(report: Report, name: str, folder: Path = Path(__file__).parent / "res
     return text
 
 
+def seconds_of(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """How long one call takes."""
+    start = clock()
+    run()
+    return clock() - start
+
+
 def _calibrate(run: Callable[[], object], block_s: float, clock: Callable[[], float]) -> int:
     """How many calls make a block of at least `block_s`, from the fastest of three calls after the first two."""
     run()
     run()
-    durations = []
-    for _ in range(3):
-        start = clock()
-        run()
-        durations.append(clock() - start)
-    return max(1, math.ceil(block_s / max(min(durations), 1e-9)))
+    fastest = min(seconds_of(run, clock) for _ in range(3))
+    return max(1, math.ceil(block_s / max(fastest, 1e-9)))
 
 
 def _wait(seconds: float, foreign_limit: float, end: float, machine: Machine) -> bool:
@@ -263,10 +266,11 @@ def _temp_bytes(compiled: jax.stages.Compiled | None) -> int | None:
     return None if analysis is None else int(analysis.temp_size_in_bytes)
 
 
-def _time_cell(row: Row) -> str:
+def time_cell(row: Row) -> str:
+    """The median with its quartiles."""
     if row.time is None or row.low is None or row.high is None:
         return "too few quiet blocks"
-    return f"{_seconds(row.time)} ({_seconds(row.low)} to {_seconds(row.high)})"
+    return f"{seconds_cell(row.time)} ({seconds_cell(row.low)} to {seconds_cell(row.high)})"
 
 
 def _ratio_cell(row: Row) -> str:
@@ -275,7 +279,7 @@ def _ratio_cell(row: Row) -> str:
     return f"{row.ratio:.2f} ({row.ratio_low:.2f} to {row.ratio_high:.2f})"
 
 
-def _seconds(value: float) -> str:
+def seconds_cell(value: float) -> str:
     """Three significant digits with the unit that keeps them before the exponent."""
     for scale, name in ((1e-6, "µs"), (1e-3, "ms")):
         if value < 1000 * scale:

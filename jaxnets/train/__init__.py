@@ -7,6 +7,8 @@ from .ensemble import MembersEpoch as MembersEpoch
 from .ensemble import member as member
 from .ensemble import sweep as sweep
 from .ensemble import sweep_by_epoch as sweep_by_epoch
+from .flops import Flops as Flops
+from .flops import flops as flops
 from .loop import Epoch as Epoch
 from .loop import NonFiniteError as NonFiniteError
 from .loop import fit as fit
@@ -17,6 +19,10 @@ from .metrics import mean_in_batches as mean_in_batches
 from .placement import Placement as Placement
 from .placement import data_parallel as data_parallel
 from .precision import mixed_precision as mixed_precision
+from .profile import Memory as Memory
+from .profile import Profile as Profile
+from .profile import matmul_peak as matmul_peak
+from .profile import profile_step as profile_step
 from .progress import epoch_progress as epoch_progress
 from .step import Estimating as Estimating
 from .step import State as State

@@ -85,7 +85,7 @@ def flagged_step(step: Step, state: State, batch: Any) -> tuple[State, Array, Bo
 
 
 def _loss_flagged_step(step: Step, state: State, batch: Any) -> tuple[State, Array, Bool[Array, "1"]]:
-    after, losses = checked_step(step, state, batch)
+    after, losses = checked_step("fit", step, state, batch)
     return after, losses, _all_finite(losses)[None]
 
 
@@ -94,22 +94,25 @@ def finite_leaves(params: Any) -> Bool[Array, " leaves"]:
     return jnp.stack([jnp.bool_(True), *(_all_finite(leaf) for leaf in jax.tree.leaves(params))])[1:]
 
 
-def checked_step(step: Step, state: State, batch: Any) -> tuple[State, Array]:
-    """Run a step; ValueError, at trace time, if what it returns cannot go into the next one."""
+def checked_step(function: str, step: Step, state: State, batch: Any) -> tuple[State, Array]:
+    """Run a step; ValueError, at trace time and in the name of the function, if its results cannot go into the next."""
     after, losses = step(state, batch)
     if jax.tree.structure(after) != jax.tree.structure(state):
-        raise ValueError(f"fit: step returned a state {jax.tree.structure(after)}, got {jax.tree.structure(state)}")
+        raise ValueError(
+            f"{function}: step returned a state {jax.tree.structure(after)}, got {jax.tree.structure(state)}"
+        )
     after = jax.tree.map(jnp.asarray, after)
     for (path, old), new in zip(jax.tree.leaves_with_path(state), jax.tree.leaves(after), strict=True):
         if (old.shape, old.dtype) != (new.shape, new.dtype):
             name = "state" + jax.tree_util.keystr(path)
             raise ValueError(
-                f"fit: step returned {name} as {new.dtype}{list(new.shape)}, got {old.dtype}{list(old.shape)}"
+                f"{function}: step returned {name} as {new.dtype}{list(new.shape)}, got {old.dtype}{list(old.shape)}"
             )
     losses = jnp.asarray(losses)
     if losses.ndim > 1 or not losses.size or not jnp.issubdtype(losses.dtype, jnp.floating):
         raise ValueError(
-            f"fit: step returned losses as {losses.dtype}{list(losses.shape)}, wanted a floating-point scalar or vector"
+            f"{function}: step returned losses as {losses.dtype}{list(losses.shape)}, "
+            "wanted a floating-point scalar or vector"
         )
     return after, losses
 

@@ -162,7 +162,7 @@ def _epoch_of_all(step_of: Callable[[Any], Step], axes: Any, examples: int, batc
     steps = examples // batch_size
 
     def one(setting: Any, state: State, batch: Any) -> Any:
-        return checked_step(step_of(setting), state, batch)
+        return checked_step("fit", step_of(setting), state, batch)
 
     def epoch(settings: Any, state: State, data: Any, order: Any, number: Any) -> Any:
         own = order.ndim == 1

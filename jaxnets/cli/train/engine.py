@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
+from jaxnets.cli.train.profile import print_profile
 from jaxnets.cli.train.schedule import Schedule
 from jaxnets.train import Epoch, NonFinite, State, Step, fit
 from jaxnets.train.checkpoint import CheckpointError, Checkpoints, fit_resumable
@@ -51,6 +52,12 @@ class Engine(NamedTuple):
             "--trace-bad-steps", help="Stop with the step and the parameter named; slower.", rich_help_panel="Run"
         ),
     ] = False
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile", help="Measure time, FLOP and memory of a step before training.", rich_help_panel="Run"
+        ),
+    ] = False
 
 
 class Run(NamedTuple):
@@ -65,6 +72,8 @@ class Run(NamedTuple):
         non_finite = NonFinite.STOP
         if engine.skip_bad_steps or engine.trace_bad_steps:
             non_finite = NonFinite.SKIP if engine.skip_bad_steps else NonFinite.TRACE
+        if engine.profile:
+            print_profile(step, state, data, options["batch_size"])
         with ExitStack() as stack:
             told = [stack.enter_context(epoch_progress(epochs))]
             if engine.log is not None:
