@@ -1,8 +1,8 @@
 """An epoch over data that stays in host memory, or in files: some batches at a time are sent ahead to the device.
 
-While the device computes on one chunk of batches, the next is read and sent; two chunks are there at a time.  A chunk is
-read in the order in which its examples lie, and put into the order of the epoch on the device, by the same gather as if
-all of the data were there: the run is the same to the last bit.
+While the device computes on one chunk of batches, the next is read and sent; two chunks are there at a time.  A chunk
+is read in the order in which its examples lie, and put into the order of the epoch on the device, by the same gather as
+if all of the data were there: the run is the same to the last bit.
 """
 
 from collections.abc import Iterator
@@ -38,8 +38,11 @@ def chunks_of(order: Int32[np.ndarray, "shares each"], batching: Batching, most:
     # The compiler takes a loop of one step apart, and may then round otherwise: no chunk is one step alone.
     starts = [first for first in range(0, count, steps) if not first or count - first > 1]
     each = batching.size // batching.shares
-    for first, end in pairwise([*starts, count, *([None] if batching.examples % batching.size else [])]):
-        part = order[:, first * each : None if end is None else end * each]
+    cuts = [first * each for first in (*starts, count)]
+    if count * batching.size < batching.examples:
+        cuts.append(order.shape[1])
+    for first, end in pairwise(cuts):
+        part = order[:, first:end]
         sorting = np.argsort(part, axis=1)
         places = np.argsort(sorting, axis=1).astype(np.int32)
         yield Chunk(np.take_along_axis(part, sorting, axis=1), *batching._replace(examples=part.size).rows(places))

@@ -1,7 +1,8 @@
 """The training loop: each epoch is one compiled `lax.scan` of a pure step over the reshuffled data.
 
 The loop knows no network and no optimizer. The data stays on the device, unless it is streamed from the host, and each
-batch is gathered inside the scan; the state is donated, so that one copy of the parameters and of the optimizer's state is held, not two.
+batch is gathered inside the scan; the state is donated, so that one copy of the parameters and of the optimizer's state
+is held, not two.
 """
 
 import math
@@ -76,11 +77,11 @@ def fit(
     With a `placement` (see `data_parallel`) the same happens on many devices, also of several processes. Each batch has
     as many examples of every device's share, which is shuffled by itself.
 
-    With `stream` the data stays in host memory, for sets that are too large for the device: about so many batches at a time,
-    two or more, are read and sent while the device computes on those before. The leaves of `data` may then be whatever has a shape
-    and is indexed by an array of rising row numbers: NumPy arrays, files mapped into memory (`jaxnets.data.map_idx`),
-    HDF5 or Zarr. The order of the examples and the result are the same, to the last bit. Several processes each have
-    their own examples, as for `Placement.examples`.
+    With `stream` the data stays in host memory, for sets that are too large for the device: about so many batches at a
+    time, two or more, are read and sent while the device computes on those before. The leaves of `data` may then be
+    whatever has a shape and is indexed by an array of rising row numbers: NumPy arrays, files mapped into memory
+    (`jaxnets.data.map_idx`), HDF5 or Zarr. The order of the examples and the result are the same, to the last bit.
+    Several processes each have their own examples, as for `Placement.examples`.
 
     Raises ValueError or TypeError for arguments that do not fit together, and NonFiniteError at the end of the first
     epoch with a loss that is not finite, or that leaves parameters that are not (its message names the step or the
