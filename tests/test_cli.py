@@ -321,7 +321,7 @@ def test_training_stops_at_a_loss_that_is_not_finite():
         (("cnn", "--kernel", "4"), "wanted an odd number below 28"),
         (("cnn", "--batch-size", "6001"), "there are 6000"),
         (("lenet5", "--variant", "1989"), "--variant"),
-        (("lstm", "--clip", "0"), "wanted a number above 0 (inf for no limit)"),
+        (("lstm", "--clip", "-1"), "--clip"),
         (("hopfield", "--patterns", "10,x"), "wanted numbers such as 10,50"),
         (("hopfield", "--patterns", "0,10"), "--patterns is 0,10, wanted 1 to"),
         (("hopfield", "--noise", "0.1,1.5"), "--noise is 0.1,1.5, wanted parts of the pixels, 0 to 1"),

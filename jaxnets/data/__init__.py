@@ -8,7 +8,7 @@ from .characters import END, PAD, START, Encoded, TextPairs, decode, encode, enc
 from .dates import DATE_SOURCE, DATE_TARGET, date_translation
 from .digits import Digits, digits_4x3, digits_6x6
 from .files import Dataset, write_dataset
-from .idx import DataError, encode_idx, parse_idx
+from .idx import DataError, encode_idx, map_idx, parse_idx
 from .inputs import as_images, as_inputs, as_rows, one_hot
 from .long_lags import TEMPORAL_ORDER_SYMBOLS, Copies, Orders, Sums, adding_problem, copy_task, temporal_order
 from .published import fashion_mnist, mnist, mnist_small
@@ -50,6 +50,7 @@ __all__ = [
     "encode_all",
     "encode_idx",
     "fashion_mnist",
+    "map_idx",
     "mnist",
     "mnist_small",
     "one_hot",

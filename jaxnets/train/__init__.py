@@ -3,6 +3,9 @@
 from ._epoch import NonFinite as NonFinite
 from ._epoch import epoch_order as epoch_order
 from .accumulation import value_and_grad_in_parts as value_and_grad_in_parts
+from .averaging import Averaged as Averaged
+from .averaging import averaged as averaged
+from .averaging import init_averaged as init_averaged
 from .ensemble import MembersEpoch as MembersEpoch
 from .ensemble import member as member
 from .ensemble import sweep as sweep
@@ -19,6 +22,7 @@ from .metrics import mean_in_batches as mean_in_batches
 from .placement import Placement as Placement
 from .placement import data_parallel as data_parallel
 from .precision import mixed_precision as mixed_precision
+from .precision import mixed_precision_stateful as mixed_precision_stateful
 from .profile import Memory as Memory
 from .profile import Profile as Profile
 from .profile import matmul_peak as matmul_peak

@@ -20,14 +20,24 @@ def check_key(function: str, key: Any, *, called: str = "key", ndims: tuple[int,
         raise ValueError(f"{function}: {called} has shape {key.shape}, wanted {wanted}")
 
 
-def check_sizes(function: str, data: Any, batch_size: Any, epochs: Any, start: Any = 0) -> int:
-    """How many examples there are; ValueError or TypeError if the sizes do not fit them."""
+def check_sizes(function: str, data: Any, batch_size: Any, epochs: Any, start: Any = 0, processes: int = 1) -> int:
+    """How many examples so many processes have; ValueError or TypeError if the sizes do not fit them."""
     for name, value, least in (("batch_size", batch_size, 1), ("epochs", epochs, 0), ("start", start, 0)):
-        if not isinstance(value, Integral):
-            raise TypeError(f"{function}: {name} is {value!r}, wanted an int")
-        if value < least:
-            raise ValueError(f"{function}: {name} is {value}, wanted at least {least}")
-    examples = count_examples(function, data)
+        _check_int(function, name, value, least)
+    examples = processes * count_examples(function, data)
     if batch_size > examples:
         raise ValueError(f"{function}: batch_size is {batch_size}, but data has {examples} examples")
     return examples
+
+
+def check_stream(function: str, stream: Any) -> None:
+    """ValueError or TypeError unless it is None or a number of batches that are sent at a time."""
+    if stream is not None:
+        _check_int(function, "stream", stream, 2)
+
+
+def _check_int(function: str, name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{function}: {name} is {value!r}, wanted an int")
+    if value < least:
+        raise ValueError(f"{function}: {name} is {value}, wanted at least {least}")

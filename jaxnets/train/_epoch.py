@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,19 +43,39 @@ def order_in_shares(
     return jax.vmap(lambda share: epoch_order(jax.random.fold_in(key, share), epoch, each))(jnp.arange(shares))
 
 
-def epoch_function(
-    step: Step, examples: int, batch_size: int, non_finite: NonFinite, shares: int = 1
-) -> Callable[..., tuple[State, list[Array], list[Array], Array]]:
-    """Return epoch(state, data, key, number) -> (state, losses, flags, ends), of the whole and of the rest batches.
+class Batching(NamedTuple):
+    """How the examples fall into batches: as many of every share in each, what is left over in a last, smaller one."""
 
-    Flags tell what was finite, a row a step: its losses, and with `TRACE` and `SKIP` each leaf of the parameters after
-    it.  Ends tell it of each leaf after the epoch.  A batch takes as many examples of every share.
+    examples: int
+    size: int
+    shares: int = 1
+
+    def sizes(self) -> list[int]:
+        """Examples of each batch."""
+        steps, rest = divmod(self.examples, self.size)
+        return [self.size] * steps + [rest] * (rest > 0)
+
+    def rows(
+        self, order: Integer[Any, "shares each"]
+    ) -> tuple[Integer[Any, "steps shares _"], Integer[Any, "shares _"]]:
+        """Rows of every share, in an order, for the whole batches and for the rest; of NumPy or of JAX."""
+        each, steps = self.size // self.shares, self.examples // self.size
+        whole, rest = order[:, : steps * each], order[:, steps * each :]
+        return whole.reshape(self.shares, steps, each).swapaxes(0, 1), rest
+
+
+RunBatches = Callable[[State, Any, Any, Any], tuple[State, list[Array], list[Array]]]
+
+
+def batches_function(step: Step, shares: int, non_finite: NonFinite) -> RunBatches:
+    """Return run(state, data, whole, rest) -> (state, losses, flags), of the whole and of the rest batches.
+
+    `whole` and `rest` are as `Batching.rows` returns them.  Flags tell what was finite, a row a step: its losses, and
+    with `TRACE` and `SKIP` each leaf of the parameters after it.
     """
     look = flagged_step if non_finite is not NonFinite.STOP else _loss_flagged_step
-    each = batch_size // shares
-    steps = examples // batch_size
 
-    def epoch(state: State, data: Any, key: Key[Array, ""], number: Integer[Array, ""]):
+    def run(state: State, data: Any, whole: Array, rest: Array) -> tuple[State, list[Array], list[Array]]:
         data = jax.tree.map(lambda a: a.reshape(shares, -1, *a.shape[1:]), data)
 
         def body(state: State, rows: Integer[Array, "shares each"]) -> tuple[State, tuple[Array, Array]]:
@@ -65,17 +85,17 @@ def epoch_function(
                 after = jax.tree.map(lambda new, old: jnp.where(finite.all(), new, old), after, state)
             return after, (losses, finite)
 
-        order = order_in_shares(key, number, examples, shares)
-        whole, rest = jnp.split(order, [steps * each], axis=1)
-        state, parts = jax.lax.scan(body, state, whole.reshape(shares, steps, each).swapaxes(0, 1))
-        found = [parts]
+        found = []
+        if whole.size:
+            state, parts = jax.lax.scan(body, state, whole)
+            found.append(parts)
         if rest.size:
             state, last = body(state, rest)
             found.append(jax.tree.map(lambda a: a[None], last))
         losses, flags = zip(*found, strict=True)
-        return state, list(losses), list(flags), finite_leaves(state.params)
+        return state, list(losses), list(flags)
 
-    return epoch
+    return run
 
 
 def flagged_step(step: Step, state: State, batch: Any) -> tuple[State, Array, Bool[Array, " leaves"]]:

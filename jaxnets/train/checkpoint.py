@@ -192,6 +192,7 @@ def fit_resumable(
     stop: Stop | None = None,
     non_finite: NonFinite = NonFinite.STOP,
     placement: Placement | None = None,
+    stream: int | None = None,
     fallback: bool = False,
 ) -> Restored:
     """Train as `fit` until `epochs` epochs are done in all, from the latest checkpoint on, and write one after each.
@@ -222,6 +223,7 @@ def fit_resumable(
         evaluate=evaluate,
         non_finite=non_finite,
         placement=placement,
+        stream=stream,
     ):
         state, history = trained, (*history, epoch)
         checkpoints.save(state, history, key)

@@ -1,7 +1,8 @@
 """The training loop: each epoch is one compiled `lax.scan` of a pure step over the reshuffled data.
 
-The loop knows no network and no optimizer. The data stays on the device and each batch is gathered inside the scan;
-the state is donated, so that one copy of the parameters and of the optimizer's state is held, not two.
+The loop knows no network and no optimizer. The data stays on the device, unless it is streamed from the host, and each
+batch is gathered inside the scan; the state is donated, so that one copy of the parameters and of the optimizer's state
+is held, not two.
 """
 
 import math
@@ -14,9 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Key
 
-from ._arguments import check_key, check_sizes
-from ._epoch import NonFinite, epoch_function
+from ._arguments import check_key, check_sizes, check_stream
+from ._compiled import compiled_epoch
+from ._epoch import Batching, NonFinite
 from ._evaluation import Evaluate, compiled_evaluate
+from ._stream import streamed_epoch
 from .placement import Placement
 from .step import State, Step
 
@@ -56,6 +59,7 @@ def fit(
     evaluate: Evaluate | None = None,
     non_finite: NonFinite = NonFinite.STOP,
     placement: Placement | None = None,
+    stream: int | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
     stop: Stop | None = None,
 ) -> tuple[State, tuple[Epoch, ...]]:
@@ -73,6 +77,12 @@ def fit(
     With a `placement` (see `data_parallel`) the same happens on many devices, also of several processes. Each batch has
     as many examples of every device's share, which is shuffled by itself.
 
+    With `stream` the data stays in host memory, for sets that are too large for the device: about so many batches at a
+    time, two or more, are read and sent while the device computes on those before. The leaves of `data` may then be
+    whatever has a shape and is indexed by an array of rising row numbers: NumPy arrays, files mapped into memory
+    (`jaxnets.data.map_idx`), HDF5 or Zarr. The order of the examples and the result are the same, to the last bit.
+    Several processes each have their own examples, as for `Placement.examples`.
+
     Raises ValueError or TypeError for arguments that do not fit together, and NonFiniteError at the end of the first
     epoch with a loss that is not finite, or that leaves parameters that are not (its message names the step or the
     leaf, both with `NonFinite.TRACE`); with `NonFinite.SKIP` only if no step of an epoch is finite.
@@ -89,6 +99,7 @@ def fit(
         evaluate=evaluate,
         non_finite=non_finite,
         placement=placement,
+        stream=stream,
     ):
         state = trained
         history.append(epoch)
@@ -111,6 +122,7 @@ def fit_by_epoch(
     evaluate: Evaluate | None = None,
     non_finite: NonFinite = NonFinite.STOP,
     placement: Placement | None = None,
+    stream: int | None = None,
 ) -> Iterator[tuple[State, Epoch]]:
     """Train as `fit` does, yielding the state and the `Epoch` after each epoch: to save, to plot, or to stop early.
 
@@ -118,13 +130,18 @@ def fit_by_epoch(
     `jax.tree.map(jnp.copy, state)`. The arguments are checked at the call, with `fit`'s errors.
     """
     check_key("fit", key)
-    if placement is not None:
+    processes = 1
+    if placement is not None and stream is None:
         data = placement.examples(data)  # of all processes, before they are counted
-    examples = check_sizes("fit", data, batch_size, epochs, start)
+    elif placement is not None:
+        processes = placement.processes()
+    examples = check_sizes("fit", data, batch_size, epochs, start, processes)
     if placement is not None:
         placement.check_shares("fit", data=examples, batch_size=batch_size)
+    check_stream("fit", stream)
+    batching = Batching(examples, batch_size, 1 if placement is None else placement.shares)
     numbers = range(start + 1, start + epochs + 1)
-    return _epochs(step, state, data, key, examples, batch_size, numbers, evaluate, non_finite, placement)
+    return _epochs(step, state, data, key, batching, numbers, evaluate, non_finite, placement, stream)
 
 
 def _epochs(
@@ -132,37 +149,29 @@ def _epochs(
     state: State,
     data: Any,
     key: Key[Array, ""],
-    examples: int,
-    batch_size: int,
+    batching: Batching,
     numbers: range,
     evaluate: Evaluate | None,
     non_finite: NonFinite,
     placement: Placement | None,
+    stream: int | None,
 ) -> Iterator[tuple[State, Epoch]]:
     if not numbers:
         return
-    data = jax.tree.map(jnp.asarray, data)
-    shares, results = 1, None
     if placement is not None:
-        state, key = placement.state(state), placement.whole(key)
-        shares, results = (
-            placement.shares,
-            (jax.tree.map(lambda leaf: leaf.sharding, state), *3 * [placement.everywhere()]),
-        )
+        state = placement.state(state)
     # The copy is what is donated: the caller's arrays live on, and no buffer is given away twice.
     state = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)
-    # An argument that is not kept has no sharding to tell, and a step may ignore part of its state.
-    epoch = epoch_function(step, examples, batch_size, non_finite, shares)
-    run = jax.jit(epoch, donate_argnums=0, keep_unused=True, out_shardings=results)
-    compiled = run.lower(state, data, key, np.uint32(numbers[0])).compile()
-    state_shardings = compiled.input_shardings[0][0]
+    if stream is None:
+        data = jax.tree.map(jnp.asarray, data)
+        run_epoch = compiled_epoch(step, state, data, key, batching, non_finite, placement)
+    else:
+        run_epoch = streamed_epoch(step, state, data, key, batching, non_finite, placement, stream)
     metrics_of = compiled_evaluate("fit", evaluate, state.params, placement=placement)
-    steps, rest = divmod(examples, batch_size)
-    sizes = [batch_size] * steps + [rest] * (rest > 0)
 
     for number in numbers:
         begin = time.perf_counter()
-        state, losses, flags, ends = jax.block_until_ready(compiled(state, data, key, np.uint32(number)))
+        state, losses, flags, ends = jax.block_until_ready(run_epoch(state, number))
         seconds = time.perf_counter() - begin
         each = [row for part in losses for row in np.asarray(part).astype(np.float64).reshape(len(part), -1)]
         flags = np.concatenate([np.asarray(part) for part in flags])
@@ -172,14 +181,13 @@ def _epochs(
         if not np.all(ends):
             name = _leaf_name(state.params, int(np.argmin(ends)))
             raise NonFiniteError(f"fit: {name} is not finite after epoch {number}, though all of its losses are")
-        kept = [(size, row.mean()) for size, row, good in zip(sizes, each, whole, strict=True) if good]
+        kept = [(size, row.mean()) for size, row, good in zip(batching.sizes(), each, whole, strict=True) if good]
         loss = math.fsum(size * mean for size, mean in kept) / sum(size for size, _ in kept)
-        state = _place(state, state_shardings)
         yield state, Epoch(number, loss, metrics_of(state.params), seconds, int((~whole).sum()))
 
 
 def _first_not_finite(epoch: int, losses: list[np.ndarray], params: Any, finite: Bool[np.ndarray, "steps _"]) -> str:
-    """Where, and what, for an error; `finite` are the flags of `epoch_function`."""
+    """Where, and what, for an error; `finite` are the flags of `batches_function`."""
     at = int(np.flatnonzero(~finite.all(1))[0])
     # A row of several losses is of as many updates.
     before, of = sum(map(len, losses[:at])), sum(map(len, losses))
@@ -194,12 +202,3 @@ def _first_not_finite(epoch: int, losses: list[np.ndarray], params: Any, finite:
 def _leaf_name(params: Any, number: int) -> str:
     path, _ = jax.tree.leaves_with_path(params)[number]
     return "params" + jax.tree_util.keystr(path)
-
-
-def _place(state: State, shardings: Any) -> State:
-    """Move each leaf to where the compiled epoch takes it: on a mesh a leaf may come out laid out otherwise."""
-
-    def place(leaf: Array, sharding: jax.sharding.Sharding) -> Array:
-        return leaf if leaf.sharding.is_equivalent_to(sharding, leaf.ndim) else jax.device_put(leaf, sharding)
-
-    return jax.tree.map(place, state, shardings)

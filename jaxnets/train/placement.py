@@ -40,6 +40,16 @@ class Placement:
             if size % self.shares:
                 raise ValueError(f"{function}: {name} is {size} examples, wanted a multiple of {self.shares} shares")
 
+    def processes(self) -> int:
+        """How many processes have devices of it."""
+        return len({device.process_index for device in self.mesh.devices.flat})
+
+    def shares_here(self) -> list[int]:
+        """The numbers of the shares that lie on devices of this process, in the order of its examples."""
+        each, here = self.shares // self.mesh.size, jax.process_index()
+        mine = (number for number, device in enumerate(self.mesh.devices.flat) if device.process_index == here)
+        return [number * each + share for number in mine for share in range(each)]
+
     def examples(self, data: Any) -> Any:
         """Arrays with the examples as first axis, an equal part of them on each device.
 

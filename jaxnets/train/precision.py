@@ -22,15 +22,38 @@ def mixed_precision(loss: Callable[[Any, Any], Array], compute: Any = jnp.bfloat
     Raises:
       ValueError: if `compute` is no floating-point dtype.
     """
-    if not jnp.issubdtype(compute, jnp.floating):
-        raise ValueError(f"mixed_precision: compute is {jnp.dtype(compute)}, wanted a floating-point dtype")
+    narrow = _narrow("mixed_precision", compute)
 
-    def narrow(a: Any) -> Array:
+    def narrowed(params: Any, batch: Any) -> Array:
+        return loss(*narrow((params, batch))).astype(jnp.float32)
+
+    return narrowed
+
+
+def mixed_precision_stateful(
+    loss: Callable[[Any, Any, Any, Array], tuple[Array, Any]], compute: Any = jnp.bfloat16
+) -> Callable[[Any, Any, Any, Array], tuple[Array, Any]]:
+    """The same of `loss(params, carried, batch, key)`, as `stateful_step` takes it; what is carried stays as it is.
+
+    Raises:
+      ValueError: if `compute` is no floating-point dtype.
+    """
+    narrow = _narrow("mixed_precision_stateful", compute)
+
+    def narrowed(params: Any, carried: Any, batch: Any, key: Array) -> tuple[Array, Any]:
+        params, batch = narrow((params, batch))
+        value, moved = loss(params, carried, batch, key)
+        return value.astype(jnp.float32), moved
+
+    return narrowed
+
+
+def _narrow(function: str, compute: Any) -> Callable[[Any], Any]:
+    if not jnp.issubdtype(compute, jnp.floating):
+        raise ValueError(f"{function}: compute is {jnp.dtype(compute)}, wanted a floating-point dtype")
+
+    def of_leaf(a: Any) -> Array:
         a = jnp.asarray(a)
         return a.astype(compute) if jnp.issubdtype(a.dtype, jnp.floating) else a
 
-    def narrowed(params: Any, batch: Any) -> Array:
-        params, batch = jax.tree.map(narrow, (params, batch))
-        return loss(params, batch).astype(jnp.float32)
-
-    return narrowed
+    return lambda tree: jax.tree.map(of_leaf, tree)

@@ -4,21 +4,26 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from .ensemble import MembersEpoch
 from .loop import Epoch
 
 
 @contextmanager
-def json_lines(path: str | Path) -> Iterator[Callable[[Epoch], None]]:
+def json_lines(path: str | Path) -> Iterator[Callable[[Epoch | MembersEpoch], None]]:
     """Yield an `on_epoch` that adds {"epoch": ..., "loss": ..., "seconds": ..., "skipped": ..., metrics} to a file.
 
-    Each line is there when the epoch is over; directories are made.  A metric may not have a name of the others.
+    Of a `sweep` what each member has is a list, and "finite" stands for "skipped".  Each line is there when the epoch
+    is over; directories are made.  A metric may not have a name of the others.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
 
-        def on_epoch(epoch: Epoch) -> None:
+        def on_epoch(epoch: Epoch | MembersEpoch) -> None:
             file.write(json.dumps(_flat(epoch)) + "\n")
             file.flush()
 
@@ -41,8 +46,9 @@ def tensorboard(directory: str | Path) -> Iterator[Callable[[Epoch], None]]:
         yield on_epoch
 
 
-def _flat(epoch: Epoch) -> dict[str, int | float]:
-    own = {"epoch": epoch.epoch, "loss": epoch.loss, "seconds": epoch.seconds, "skipped": epoch.skipped}
+def _flat(epoch: Epoch | MembersEpoch) -> dict[str, Any]:
+    own = epoch._asdict()
+    del own["metrics"]
     if both := own.keys() & epoch.metrics.keys():
         raise ValueError(f"a metric is called {min(both)!r}, as is something of every epoch")
-    return {**own, **epoch.metrics}
+    return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in {**own, **epoch.metrics}.items()}

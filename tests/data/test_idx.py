@@ -1,11 +1,12 @@
 """The IDX format: what it says of its arrays, and each way of not being one."""
 
+import gzip
 import re
 
 import numpy as np
 import pytest
 
-from jaxnets.data import DataError, encode_idx, parse_idx
+from jaxnets.data import DataError, encode_idx, map_idx, parse_idx
 
 # Written by hand from the description of the format: uint8, two axes, 2 x 3.
 EXAMPLE = bytes.fromhex("00000802 00000002 00000003 010203 0405ff")
@@ -62,3 +63,23 @@ def test_bad_bytes(data, message):
 def test_a_dtype_that_idx_lacks():
     with pytest.raises(ValueError, match=r"^encode_idx: array is int64, wanted one of uint8, int8, int16"):
         encode_idx(np.zeros(2, np.int64))
+
+
+@pytest.mark.parametrize("array", [np.arange(24, dtype="u1").reshape(4, 3, 2), np.arange(5, dtype="f4"), np.float64(3)])
+def test_a_mapped_file_is_what_a_read_one_is(array, tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(encode_idx(np.asarray(array)))
+    mapped = map_idx(path)
+    assert isinstance(mapped, np.memmap)
+    assert not mapped.flags.writeable
+    np.testing.assert_array_equal(mapped, array)
+
+
+def test_a_file_that_is_cut_off_or_compressed_is_not_mapped(tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(EXAMPLE[:-1])
+    with pytest.raises(DataError, match="f: truncated: 5 bytes after the header"):
+        map_idx(path)
+    path.write_bytes(gzip.compress(EXAMPLE))
+    with pytest.raises(DataError, match="f: starts with '1f8b0800', wanted an IDX file"):
+        map_idx(path)

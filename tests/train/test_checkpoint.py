@@ -1,10 +1,8 @@
 """A training that is killed and goes on ends as the one that was not; what is damaged or foreign is refused."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -143,38 +141,64 @@ def test_bad_arguments(tmp_path):
 
 
 PROGRAM = f"""
-import sys
+import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-import jax, numpy as np
+import jax, jax.numpy as jnp, numpy as np
 import test_checkpoint as t
 from jaxnets.train.checkpoint import Checkpoints, fit_resumable
-with Checkpoints(sys.argv[1], keep=2) as checkpoints:
-    state, history = fit_resumable(t.STEP, t.state_of(), t.DATA, checkpoints=checkpoints, epochs=40, **t.OPTIONS)
-np.save(sys.argv[2], np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state)]))
+
+directory, result, epochs, what, number = *sys.argv[1:3], int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+left = {{what: number}}
+
+def happens(what):
+    if left.get(what) == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[what] = left.get(what, 0) - 1
+
+def audit(event, arguments):
+    changes = event in ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree")
+    writes = event == "open" and len(arguments) > 2 and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR)
+    if (changes or writes) and ".orbax" in str(arguments[0]) or event == "shutil.rmtree":
+        happens("file")
+
+sys.addaudithook(audit)
+
+def counted(value):
+    happens("step")
+    return value
+
+def step(state, batch):
+    state, value = t.STEP(state, batch)
+    return state, jax.pure_callback(counted, jax.ShapeDtypeStruct((), jnp.float32), value)
+
+with Checkpoints(directory, keep=2) as checkpoints:
+    state, history = fit_resumable(step, t.state_of(), t.DATA, checkpoints=checkpoints, epochs=epochs, **t.OPTIONS)
+np.save(result, np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state)]))
 """
 
 
-def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path):
-    """Once between two checkpoints, once while one is being written."""
+def assert_killed_runs_end_as_the_whole_one(tmp_path, epochs, kills):
+    """Each process goes on where the one before was killed: at a step, or before it writes, renames or deletes."""
 
-    def started(name):
-        return subprocess.Popen([sys.executable, "-c", PROGRAM, tmp_path / name, tmp_path / f"{name}.npy"])
+    def run(name, what="nothing", number=0):
+        arguments = tmp_path / name, tmp_path / f"{name}.npy", epochs, what, number
+        process = subprocess.run([sys.executable, "-c", PROGRAM, *map(str, arguments)], stderr=subprocess.PIPE)
+        return process.returncode
 
-    def killed(process, when):
-        deadline = time.monotonic() + 120
-        while not when():
-            assert process.poll() is None, "it ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.0005)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-
-    whole = started("whole")
-    directory = tmp_path / "killed"
-    there = lambda pattern: directory.is_dir() and any(directory.glob(pattern))
-    killed(started("killed"), lambda: there("[0-9]"))
-    done = sorted(directory.iterdir())
-    killed(started("killed"), lambda: there("*tmp*") and sorted(directory.iterdir()) != done)
-    assert started("killed").wait() == 0
-    assert whole.wait() == 0
+    for what, number in kills:
+        assert run("killed", what, number) == -signal.SIGKILL, (what, number)
+    assert run("killed") == 0
+    assert run("whole") == 0
     np.testing.assert_array_equal(np.load(tmp_path / "killed.npy"), np.load(tmp_path / "whole.npy"))
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path):
+    """Six steps an epoch: in the first; when a checkpoint is begun; in an epoch after two; before the last renaming."""
+    kills = [("step", 3), ("file", 9), ("step", 15), ("file", 19)]
+    assert_killed_runs_end_as_the_whole_one(tmp_path, 5, kills)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_every_change_of_a_file(tmp_path):
+    """Of more than two checkpoints, the deletion of the first with them."""
+    assert_killed_runs_end_as_the_whole_one(tmp_path, 80, [("file", number) for number in range(48)])

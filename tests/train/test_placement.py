@@ -100,6 +100,11 @@ with Checkpoints(directory + "/run") as checkpoints:
     # The examples of this process will do too.
     state, history = fit_resumable(step, start, (X[mine], T[mine]), checkpoints=checkpoints, epochs=2, **more)
 assert [epoch.epoch for epoch in history] == [1, 2]
+
+# From the memory of the hosts, a few batches at a time: the same.
+streamed, _ = fit(step, start, (X[mine], T[mine]), epochs=2, stream=2, **more)
+for a, b in zip(jax.tree.leaves(streamed), jax.tree.leaves(state), strict=True):
+    np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 save(f"{directory}/{number}.npz", state, history)
 """
 

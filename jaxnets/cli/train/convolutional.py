@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import typer
 
 from jaxnets.cli.datasets import CLASSES, DataSet
@@ -17,20 +18,20 @@ from jaxnets.cli.train.classifier import (
     LearningRate,
     Optimizer,
     OptimizerOption,
-    Plan,
     ScheduleOption,
     Seed,
     TrainSize,
-    train_classifier,
+    image_data,
+    learn_to_classify,
     training_data,
 )
 from jaxnets.cli.train.engine import Run
+from jaxnets.cli.train.method import Method, Plan, learner
 from jaxnets.cli.train.schedule import Schedule
-from jaxnets.data import Dataset, as_images, one_hot
+from jaxnets.data import Dataset, as_images
 from jaxnets.nets import cnn, lenet, lenet1998
 from jaxnets.nets.rbf import map_criterion, mse_criterion
 from jaxnets.rule import Rule
-from jaxnets.train import gradient_step, init_state
 
 
 class Variant(enum.Enum):
@@ -62,6 +63,7 @@ def train_cnn(
     seed: Seed = 0,
     train_size: TrainSize = None,
     *,
+    method: Method,
     run: Run,
 ) -> None:
     """Train a network of one layer of filters, max pooling and ten sigmoid outputs, with the quadratic cost.
@@ -73,7 +75,7 @@ def train_cnn(
     height, width = loaded.train_images.shape[1:]
     if kernel >= min(height, width) or (height - kernel) % 2 == 0 or (width - kernel) % 2 == 0:
         raise typer.BadParameter(f"--kernel is {kernel}, wanted an odd number below {min(height, width)}")
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run, method)
 
     def init(key: jax.Array) -> cnn.Params:
         return cnn.init(key, image=(height, width, 1), filters=filters, kernel=kernel, outputs=CLASSES)
@@ -93,6 +95,7 @@ def train_lenet5(
     seed: Seed = 0,
     train_size: TrainSize = None,
     *,
+    method: Method,
     run: Run,
 ) -> None:
     """Train LeNet-5: `modern` with ReLU, max pooling and softmax, or `1998` with the paper's layers, codes and costs.
@@ -100,17 +103,21 @@ def train_lenet5(
     Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
     """
     loaded = training_data(data_set, train_size, batch_size)
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run, method)
     match variant:
         case Variant.MODERN:
             _train(loaded, data_set, plan, lenet.init, lenet.loss, lenet.apply)
         case Variant.PAPER:
             loss = partial(lenet1998.loss, cost=CRITERIA[criterion])
-            _train(loaded, data_set, plan, lenet1998.init, loss, _nearness, prepare=lenet1998.as_input)
+            _train(loaded, data_set, plan, lenet1998.init, loss, _nearness, prepare=_as_input)
 
 
 def _nearness(params: lenet1998.Params, x: jax.Array) -> jax.Array:
     return -lenet1998.apply(params, x)
+
+
+def _as_input(images: np.ndarray) -> jax.Array:
+    return lenet1998.as_input(jnp.asarray(images))
 
 
 def _train(
@@ -121,21 +128,8 @@ def _train(
     loss: Callable[[Any, Any], jax.Array],
     scores: Callable[[Any, jax.Array], jax.Array],
     *,
-    prepare: Callable[[jax.Array], jax.Array] = jnp.asarray,
+    prepare: Callable[[Any], Any] = np.asarray,
 ) -> None:
-    params_key, order_key = jax.random.split(jax.random.key(plan.seed))
-    params = init(params_key)
-    train_x, test_x = (prepare(jnp.asarray(as_images(images))) for images in (loaded.train_images, loaded.test_images))
-    update = plan.update(len(train_x))
-    train_classifier(
-        gradient_step(loss, update),
-        init_state(params, update),
-        (train_x, one_hot(loaded.train_labels, CLASSES)),
-        scores=scores,
-        test=(test_x, loaded.test_labels),
-        name=data_set.value,
-        key=order_key,
-        block=plan.batch_size,
-        epochs=plan.epochs,
-        run=plan.run,
-    )
+    train_x, test_x = (np.asarray(prepare(as_images(images))) for images in (loaded.train_images, loaded.test_images))
+    data = image_data(plan, (train_x, loaded.train_labels), (test_x, loaded.test_labels), CLASSES)
+    learn_to_classify(plan, learner(plan, init, loss), data, scores, data_set.value)

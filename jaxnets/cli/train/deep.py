@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
 import typer
 from jax.nn import initializers
 
@@ -17,19 +16,20 @@ from jaxnets.cli.train.classifier import (
     LearningRate,
     Optimizer,
     OptimizerOption,
-    Plan,
     ScheduleOption,
     Seed,
     TrainSize,
-    train_classifier,
+    image_data,
+    learn_to_classify,
     training_data,
 )
 from jaxnets.cli.train.engine import Run
+from jaxnets.cli.train.method import Method, Plan, stateful_learner
 from jaxnets.cli.train.schedule import Schedule
 from jaxnets.data import as_images
 from jaxnets.nets import alexnet, inception, resnet
 from jaxnets.ops.losses import softmax_cross_entropy_with_integer_labels
-from jaxnets.train import Stateful, init_stateful, stateful_step
+from jaxnets.train import Stateful
 
 
 class ShortcutOption(enum.Enum):
@@ -47,15 +47,8 @@ SHORTCUTS = {
 }
 
 
-class Mode(enum.Enum):
-    """Whether a network is being trained or asked."""
-
-    TRAINING = enum.auto()
-    EVALUATION = enum.auto()
-
-
-Logits = Callable[[Any, Any, jax.Array, jax.Array, Mode], tuple[jax.Array, Any]]
-"""(params, carried, images, key, mode) -> (logits, carried)"""
+Logits = Callable[[Any, Any, jax.Array, jax.Array | None], tuple[jax.Array, Any]]
+"""(params, carried, images, key) -> (logits, carried), in training; without a key, when the network is asked"""
 
 
 def train_alexnet(
@@ -69,6 +62,7 @@ def train_alexnet(
     seed: Seed = 0,
     train_size: TrainSize = None,
     *,
+    method: Method,
     run: Run,
 ) -> None:
     """Train AlexNet's eight layers, with a first kernel for small images, and dropout.
@@ -81,11 +75,10 @@ def train_alexnet(
         he = initializers.he_normal()  # the paper's small weights need many epochs to leave the plateau
         return alexnet.init(key, architecture, image, classes=CLASSES, weights=he), None
 
-    def logits(params: Any, carried: None, x: jax.Array, key: jax.Array, mode: Mode) -> tuple[jax.Array, None]:
-        dropout_key = key if mode is Mode.TRAINING else None
-        return alexnet.apply(params, x, architecture=architecture, dropout_key=dropout_key), None
+    def logits(params: Any, carried: None, x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, None]:
+        return alexnet.apply(params, x, architecture=architecture, dropout_key=key), None
 
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run, method)
     _train(data_set, train_size, plan, init, logits)
 
 
@@ -100,6 +93,7 @@ def train_inception(
     seed: Seed = 0,
     train_size: TrainSize = None,
     *,
+    method: Method,
     run: Run,
 ) -> None:
     """Train two stages of two inception modules each, with dropout before the classifier.
@@ -111,11 +105,10 @@ def train_inception(
     def init(key: jax.Array, image: tuple[int, int, int]) -> tuple[inception.Params, None]:
         return inception.init(key, architecture, channels=image[2], classes=CLASSES), None
 
-    def logits(params: Any, carried: None, x: jax.Array, key: jax.Array, mode: Mode) -> tuple[jax.Array, None]:
-        dropout_key = key if mode is Mode.TRAINING else None
-        return inception.apply(params, x, architecture=architecture, dropout_key=dropout_key).final, None
+    def logits(params: Any, carried: None, x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, None]:
+        return inception.apply(params, x, architecture=architecture, dropout_key=key).final, None
 
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run, method)
     _train(data_set, train_size, plan, init, logits)
 
 
@@ -131,6 +124,7 @@ def train_resnet(
     seed: Seed = 0,
     train_size: TrainSize = None,
     *,
+    method: Method,
     run: Run,
 ) -> None:
     """Train a residual network for small images, or the plain network of the same depth.
@@ -144,10 +138,10 @@ def train_resnet(
     def init(key: jax.Array, image: tuple[int, int, int]) -> tuple[resnet.Params, resnet.NetworkStatistics]:
         return resnet.init(key, architecture, channels=image[2], classes=CLASSES)
 
-    def logits(params: Any, carried: Any, x: jax.Array, key: jax.Array, mode: Mode) -> tuple[jax.Array, Any]:
-        return resnet.apply(params, carried, x, architecture=architecture, training=mode is Mode.TRAINING)
+    def logits(params: Any, carried: Any, x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, Any]:
+        return resnet.apply(params, carried, x, architecture=architecture, training=key is not None)
 
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run, method)
     _train(data_set, train_size, plan, init, logits)
 
 
@@ -159,28 +153,16 @@ def _train(
     logits: Logits,
 ) -> None:
     loaded = training_data(data_set, train_size, plan.batch_size)
-    train_x, test_x = (jnp.asarray(as_images(images)) for images in (loaded.train_images, loaded.test_images))
-    params_key, order_key, step_key = jax.random.split(jax.random.key(plan.seed), 3)
-    _, *image = train_x.shape
-    params, carried = init(params_key, (image[0], image[1], image[2]))
-    update = plan.update(len(train_x))
+    train_x, test_x = as_images(loaded.train_images), as_images(loaded.test_images)
+    _, height, width, channels = train_x.shape
+    data = image_data(plan, (train_x, loaded.train_labels), (test_x, loaded.test_labels))
 
     def loss(params: Any, carried: Any, batch: tuple[jax.Array, jax.Array], key: jax.Array) -> tuple[jax.Array, Any]:
-        found, moved = logits(params, carried, batch[0], key, Mode.TRAINING)
+        found, moved = logits(params, carried, batch[0], key)
         return softmax_cross_entropy_with_integer_labels(found, batch[1]), moved
 
     def scores(trained: Stateful, x: jax.Array) -> jax.Array:
-        return logits(*trained, x, step_key, Mode.EVALUATION)[0]
+        return logits(*trained, x, None)[0]
 
-    train_classifier(
-        stateful_step(loss, update),
-        init_stateful(params, carried, update, step_key),
-        (train_x, jnp.asarray(loaded.train_labels, jnp.int32)),
-        scores=scores,
-        test=(test_x, loaded.test_labels),
-        name=data_set.value,
-        key=order_key,
-        block=plan.batch_size,
-        epochs=plan.epochs,
-        run=plan.run,
-    )
+    learner = stateful_learner(plan, lambda key: init(key, (height, width, channels)), loss)
+    learn_to_classify(plan, learner, data, scores, data_set.value)

@@ -3,16 +3,18 @@
 import enum
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
+import jax
+import numpy as np
 import typer
 
 from jaxnets.cli.train.profile import print_profile
 from jaxnets.cli.train.schedule import Schedule
-from jaxnets.train import Epoch, NonFinite, State, Step, fit
+from jaxnets.train import MembersEpoch, NonFinite, State, Step, fit, sweep
 from jaxnets.train.checkpoint import CheckpointError, Checkpoints, fit_resumable
 from jaxnets.train.progress import epoch_progress
 from jaxnets.train.records import json_lines, tensorboard
@@ -38,6 +40,14 @@ class Engine(NamedTuple):
         Path | None, typer.Option(help="File to which every epoch is added as a line of JSON.", rich_help_panel="Run")
     ] = None
     tensorboard: Annotated[Path | None, typer.Option(help="Directory for TensorBoard.", rich_help_panel="Run")] = None
+    stream: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Keep the training set in the host's memory, and send so many batches at a time to the device.",
+            rich_help_panel="Run",
+        ),
+    ] = None
     skip_bad_steps: Annotated[
         bool,
         typer.Option(
@@ -75,17 +85,10 @@ class Run(NamedTuple):
         if engine.profile:
             print_profile(step, state, data, options["batch_size"])
         with ExitStack() as stack:
-            told = [stack.enter_context(epoch_progress(epochs))]
-            if engine.log is not None:
-                told.append(stack.enter_context(json_lines(engine.log)))
-            if engine.tensorboard is not None:
-                told.append(stack.enter_context(tensorboard(engine.tensorboard)))
-
-            def on_epoch(epoch: Epoch) -> None:
-                for tell in told:
-                    tell(epoch)
-
+            on_epoch = stack.enter_context(self._told(epochs))
             options |= {"epochs": epochs, "on_epoch": on_epoch, "non_finite": non_finite}
+            if engine.stream is not None:
+                options["stream"], data = engine.stream, jax.tree.map(np.asarray, data)
             if engine.checkpoints is None:
                 return fit(step, state, data, **options)
             checkpoints = stack.enter_context(Checkpoints(engine.checkpoints, keep=engine.keep, run=self.options))
@@ -98,30 +101,74 @@ class Run(NamedTuple):
             except CheckpointError as error:
                 raise typer.BadParameter(str(error)) from None
 
+    def sweep(
+        self,
+        step_of: Callable[[Any], Step],
+        init: Callable[[Any, Any], State],
+        data: Any,
+        *,
+        epochs: int,
+        **options: Any,
+    ) -> tuple[State, tuple[MembersEpoch, ...]]:
+        """As `jaxnets.train.sweep`, with a line on the console for each epoch; bad usage with what only one run has."""
+        kept = {"log": self.engine.log}
+        for name, value in self.engine._asdict().items():
+            if name not in kept and value != Engine._field_defaults[name]:
+                raise typer.BadParameter(f"--{name.replace('_', '-')} is for one network, and not for an --ensemble")
+        with self._told(epochs) as on_epoch:
+            return sweep(step_of, init, data, epochs=epochs, on_epoch=on_epoch, **options)
+
+    @contextmanager
+    def _told(self, epochs: int) -> Iterator[Callable[[Any], None]]:
+        """What is told of every epoch: to the console, and to the records that were asked for."""
+        with ExitStack() as stack:
+            told: list[Callable[[Any], None]] = [stack.enter_context(epoch_progress(epochs))]
+            if self.engine.log is not None:
+                told.append(stack.enter_context(json_lines(self.engine.log)))
+            if self.engine.tensorboard is not None:
+                told.append(stack.enter_context(tensorboard(self.engine.tensorboard)))
+
+            def on_epoch(epoch: Any) -> None:
+                for tell in told:
+                    tell(epoch)
+
+            yield on_epoch
+
 
 def with_engine(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose parameter `run: Run` is made of the options of `Engine`, after its own."""
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "run"]
-    hints = get_type_hints(Engine, include_extras=True)
-    added = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=Engine._field_defaults[name], annotation=hints[name]
-        )
-        for name in Engine._fields
-    ]
+    """A command whose parameter `run: Run` is made of the options of `Engine`, after its own.
+
+    A parameter that is another tuple of options (`method: Method`) is made of those.
+    """
+    whole = inspect.signature(command, eval_str=True).parameters
+    own = [p for p in whole.values() if p.name != "run" and not hasattr(p.annotation, "_field_defaults")]
+    groups = {p.name: p.annotation for p in whole.values() if p.name != "run" and p not in own}
+    added = [parameter for group in (*groups.values(), Engine) for parameter in _parameters(group)]
 
     @functools.wraps(command)
     def with_options(**options: Any) -> None:
         engine = Engine(**{name: options.pop(name) for name in Engine._fields})
+        made = {name: group(**{o: options.pop(o) for o in group._fields}) for name, group in groups.items()}
         of_run = {"network": command.__name__} | {name: _as_json(value) for name, value in options.items()}
         if options.get("schedule") is not Schedule.COSINE:
             del of_run["epochs"]  # more of them is a longer run; a cosine would be another one
-        command(**options, run=Run(engine, of_run))
+        for group in made.values():
+            of_run |= {o: v for o, v in group._asdict().items() if v != group._field_defaults[o] and o != "patience"}
+        command(**options, **made, run=Run(engine, of_run))
 
     parameters = [*own, *added]
     with_options.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
     with_options.__annotations__ = {p.name: p.annotation for p in parameters}
     return with_options
+
+
+def _parameters(group: Any) -> list[inspect.Parameter]:
+    """An option for every field."""
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
+        for name, default in group._field_defaults.items()
+    ]
 
 
 def _as_json(value: Any) -> Any:

@@ -10,25 +10,28 @@ from jax.nn.initializers import Initializer
 
 from jaxnets.cli.datasets import CLASSES, DataSet
 from jaxnets.cli.train.classifier import (
-    OPTIMIZERS,
     BatchSize,
     DataOption,
     Epochs,
     LearningRate,
     Optimizer,
     OptimizerOption,
+    ScheduleOption,
     Seed,
     TrainSize,
-    train_classifier,
+    image_data,
+    learn_to_classify,
     training_data,
 )
 from jaxnets.cli.train.engine import Run
-from jaxnets.data import as_inputs, one_hot
+from jaxnets.cli.train.method import Keys, Learner, Method, Plan, learner
+from jaxnets.cli.train.schedule import Schedule
+from jaxnets.data import as_inputs
 from jaxnets.kernels.mlp_sgd import sgd_step
 from jaxnets.nets import mlp
 from jaxnets.ops import activations, losses
 from jaxnets.rule import Rule
-from jaxnets.train import State, Step, gradient_step, init_state
+from jaxnets.train import State
 
 KERNEL_STEPS = 20
 """Steps that the kernel runs in one call: enough to pay for turning the weights, few enough to stay in the cache."""
@@ -84,15 +87,19 @@ def train_mlp(
     ),
     optimizer: OptimizerOption = Optimizer.SGD,
     learning_rate: LearningRate = 3.0,
+    schedule: ScheduleOption = Schedule.CONSTANT,
     batch_size: BatchSize = 10,
     epochs: Epochs = 30,
     seed: Seed = 0,
     cost: Annotated[Cost, typer.Option(help="Cost; cross-entropy is of ten sigmoid outputs.")] = Cost.QUADRATIC,
     activation: Annotated[Activation, typer.Option(help="Activation of the hidden layers.")] = Activation.SIGMOID,
     weights: Annotated[Weights, typer.Option(help="Start of the weights: scaled is N(0, 1/n_in).")] = Weights.SCALED,
-    l2: Annotated[float, typer.Option(min=0.0, help="Weight decay λ: the loss gains λ/2 Σ w².")] = 0.0,
+    l2: Annotated[
+        float, typer.Option(min=0.0, help="λ: the loss gains λ/2 Σ w², of the weights and not of the biases.")
+    ] = 0.0,
     train_size: TrainSize = None,
     *,
+    method: Method,
     run: Run,
 ) -> None:
     """Train a fully connected network to classify images; print an epoch table and the test accuracy.
@@ -107,21 +114,24 @@ def train_mlp(
         raise typer.BadParameter(f"--sizes is {sizes}, wanted {images.shape[1]} first (the pixels) and {CLASSES} last")
     output, cost_rule = OUTPUTS[cost]
     network = (*(HIDDEN[activation],) * (len(widths) - 2), output)
-    params_key, order_key = jax.random.split(jax.random.key(seed))
-    params = mlp.init(params_key, widths, weights=WEIGHTS[weights])
-    step, state, block = _step(optimizer, params, network, cost_rule, learning_rate, batch_size, l2, len(images))
-    train_classifier(
-        step,
-        state,
-        (images, one_hot(loaded.train_labels, CLASSES)),
-        scores=partial(mlp.apply, activations=network),
-        test=(as_inputs(loaded.test_images), loaded.test_labels),
-        name=data_set.value,
-        key=order_key,
-        block=block,
-        epochs=epochs,
-        run=run,
-    )
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run, method)
+    data = image_data(plan, (images, loaded.train_labels), (as_inputs(loaded.test_images), loaded.test_labels), CLASSES)
+
+    def init(key: jax.Array) -> mlp.Params:
+        return mlp.init(key, widths, weights=WEIGHTS[weights])
+
+    def loss(params: mlp.Params, batch: mlp.Batch) -> jax.Array:
+        return mlp.loss(params, batch, activations=network, cost=cost_rule, l2=l2)
+
+    examples = len(data.train[0])
+    if plan.is_plain() and examples % batch_size == 0 and jax.default_backend() == "cpu":
+        # The kernel: the same in a faster order, several exact steps in one call.
+        step = sgd_step(activations=network, cost=cost_rule, learning_rate=learning_rate, batch_size=batch_size, l2=l2)
+        block = min(KERNEL_STEPS * batch_size, examples)
+        network_learner = Learner(lambda key, update: State(init(Keys.of(key).params), ()), lambda update: step, block)
+    else:
+        network_learner = learner(plan, init, loss)
+    learn_to_classify(plan, network_learner, data, partial(mlp.apply, activations=network), data_set.value)
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -132,29 +142,3 @@ def _sizes(text: str) -> tuple[int, ...]:
     if len(widths) < 2 or min(widths) < 1:
         raise typer.BadParameter(f"--sizes is {text!r}, wanted at least two positive numbers")
     return widths
-
-
-def _step(
-    optimizer: Optimizer,
-    params: mlp.Params,
-    network: tuple[Rule[..., Any], ...],
-    cost: Rule[..., Any],
-    learning_rate: float,
-    batch_size: int,
-    l2: float,
-    examples: int,
-) -> tuple[Step, State, int]:
-    """The step, its first state, and the examples it takes at a time.
-
-    On a CPU, plain gradient descent runs by the kernel, several exact steps in one call, where the batch size divides
-    the data; everything else takes one Optax step on the gradient by hand.
-    """
-    if optimizer is Optimizer.SGD and examples % batch_size == 0 and jax.default_backend() == "cpu":
-        step = sgd_step(activations=network, cost=cost, learning_rate=learning_rate, batch_size=batch_size, l2=l2)
-        return step, State(params, ()), min(KERNEL_STEPS * batch_size, examples)
-    update = OPTIMIZERS[optimizer](learning_rate)
-
-    def loss(params: mlp.Params, batch: mlp.Batch) -> jax.Array:
-        return mlp.loss(params, batch, activations=network, cost=cost, l2=l2)
-
-    return gradient_step(loss, update), init_state(params, update), batch_size

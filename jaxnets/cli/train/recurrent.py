@@ -1,34 +1,31 @@
 """`jaxnets train rnn`, `lstm` and `gru`: recurrent networks on the tasks that they are known by."""
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import typer
 
 from jaxnets.cli.console import console
 from jaxnets.cli.train.classifier import (
     BatchSize,
-    Clip,
     Epochs,
     LearningRate,
     Optimizer,
     OptimizerOption,
-    Plan,
     ScheduleOption,
     Seed,
-    trained,
 )
 from jaxnets.cli.train.engine import Run
+from jaxnets.cli.train.learn import Judge, learn, split
+from jaxnets.cli.train.method import Method, Plan, learner
 from jaxnets.cli.train.schedule import Schedule
 from jaxnets.cli.train.tasks import TaskName, make
 from jaxnets.data import decode, encode, public_domain_text
 from jaxnets.nets import gru, language_model, lstm, rnn
 from jaxnets.nets.recurrent import Cell
-from jaxnets.train import gradient_step, init_state, mean_in_batches
 
 TaskOption = Annotated[TaskName, typer.Option(help="What to learn.")]
 Length = Annotated[
@@ -37,6 +34,8 @@ Length = Annotated[
 Units = Annotated[int, typer.Option(min=1, help="Units of each layer.")]
 Layers = Annotated[int, typer.Option(min=1, help="Number of recurrent layers.")]
 Examples = Annotated[int, typer.Option(min=1, help="Training sequences, where they are drawn at random.")]
+CLIP = 1.0
+"""Largest norm of the gradient, unless another is asked for."""
 
 
 def train_rnn(
@@ -50,17 +49,17 @@ def train_rnn(
     schedule: ScheduleOption = Schedule.COSINE,
     batch_size: BatchSize = 50,
     epochs: Epochs = 10,
-    clip: Clip = 1.0,
     seed: Seed = 0,
     *,
+    method: Method,
     run: Run,
 ) -> None:
     """Train simple recurrent networks (Elman).
 
     Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
     """
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
-    _train(rnn.CELL, task, length, (units,) * layers, examples, plan, clip)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run, method, CLIP)
+    _train(rnn.CELL, task, length, (units,) * layers, examples, plan)
 
 
 def train_lstm(
@@ -75,18 +74,18 @@ def train_lstm(
     schedule: ScheduleOption = Schedule.COSINE,
     batch_size: BatchSize = 20,
     epochs: Epochs = 1,
-    clip: Clip = 1.0,
     seed: Seed = 0,
     *,
+    method: Method,
     run: Run,
 ) -> None:
     """Train LSTM networks, the gates initialised for all time lags up to `--memory` (chrono initialisation).
 
     Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
     """
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run, method, CLIP)
     cell = lstm.CELL._replace(init=partial(lstm.chrono_init, longest=memory))
-    _train(cell, task, length, (units,) * layers, examples, plan, clip)
+    _train(cell, task, length, (units,) * layers, examples, plan)
 
 
 def train_gru(
@@ -100,48 +99,32 @@ def train_gru(
     schedule: ScheduleOption = Schedule.COSINE,
     batch_size: BatchSize = 50,
     epochs: Epochs = 3,
-    clip: Clip = 1.0,
     seed: Seed = 0,
     *,
+    method: Method,
     run: Run,
 ) -> None:
     """Train networks of gated recurrent units.
 
     Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
     """
-    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run)
-    _train(gru.CELL, task, length, (units,) * layers, examples, plan, clip)
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run, method, CLIP)
+    _train(gru.CELL, task, length, (units,) * layers, examples, plan)
 
 
-def _train(
-    cell: Cell, name: TaskName, length: int, hidden: tuple[int, ...], examples: int, plan: Plan, clip: float
-) -> None:
+def _train(cell: Cell, name: TaskName, length: int, hidden: tuple[int, ...], examples: int, plan: Plan) -> None:
     task = make(name, length, examples, plan.seed)
-    train, test = (jax.tree.map(jnp.asarray, batch) for batch in (task.train, task.test))
-    count, tested = (len(jax.tree.leaves(batch)[0]) for batch in (train, test))
-    if plan.batch_size > count:
-        raise typer.BadParameter(f"--batch-size is {plan.batch_size}, there are {count} training sequences")
-    params_key, order_key, text_key = jax.random.split(jax.random.key(plan.seed), 3)
-    params = task.init(params_key, cell, hidden)
-    update = optax.chain(optax.clip_by_global_norm(clip), plan.update(count))
-
-    def metrics(params: object) -> dict[str, jax.Array]:
-        return mean_in_batches(partial(task.metrics, cell, params), test, batch_size=256)
-
+    data = split(plan, task.train, task.test, "training sequences")
+    count, tested = (len(jax.tree.leaves(part)[0]) for part in (data.train, data.test))
     console.print(f"{name.value}: {count} training and {tested} test sequences, {jax.devices()[0]}")
-    state = trained(
-        gradient_step(partial(task.loss, cell), update),
-        init_state(params, update),
-        train,
-        evaluate=metrics,
-        shown="legal" if name is TaskName.REBER else "correct",
-        key=order_key,
-        block=plan.batch_size,
-        epochs=plan.epochs,
-        run=plan.run,
-    )
+
+    def init(key: jax.Array) -> Any:
+        return task.init(key, cell, hidden)
+
+    judge = Judge(partial(task.metrics, cell), "legal" if name is TaskName.REBER else "correct", 256)
+    params = learn(plan, learner(plan, init, partial(task.loss, cell)), data, judge)
     if name is TaskName.CHARACTERS:
-        console.print(written(state.params, cell, text_key), markup=False, highlight=False)
+        console.print(written(params, cell, jax.random.key(plan.seed)), markup=False, highlight=False)
 
 
 def written(params: language_model.Params, cell: Cell, key: jax.Array, length: int = 400) -> str:
