@@ -12,7 +12,7 @@ k_μ is 1 for the longest pattern and 0 for the others; those that are equally l
 1 against (DH2); it never raises E, for any patterns.  It is attention, with the state as query and the patterns as keys
 and values.
 
-Sources: Ramsauer et al. 2021, Hopfield networks is all you need, eq. (1) to (3); the energy of binary states, with a
+Sources: Ramsauer et al. 2021, Hopfield networks is all you need, eq. (2) and (3); the energy of binary states, with a
 polynomial in place of the exponential, Krotov and Hopfield 2016, Dense associative memory for pattern recognition.
 """
 

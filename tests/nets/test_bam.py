@@ -97,7 +97,7 @@ def test_pairs_are_recalled_from_either_side():
 
 
 def test_koskos_example():
-    """Section IV of the paper: two pairs of 6 and 4 units."""
+    """Two pairs of 6 and 4 units, which are 0 and 1 in the paper; its matrix is this one."""
     x = jnp.array([[1.0, -1, 1, -1, 1, -1], [1, 1, 1, -1, -1, -1]])
     y = jnp.array([[1.0, 1, -1, -1], [1, -1, 1, -1]])
     w = bam.store(x, y)

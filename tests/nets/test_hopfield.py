@@ -198,7 +198,7 @@ def test_as_many_independent_patterns_stay_as_there_are_units_less_one():
     assert np.linalg.matrix_rank(xi) == 7
     assert np.diag(projection).max() < 1
     params = hopfield.store_projection(xi)
-    np.testing.assert_allclose(hopfield.fields(params, xi), xi * (1 - np.diag(projection)), atol=1e-14)
+    np.testing.assert_allclose(hopfield.fields(params, xi), xi * (1 - np.diag(projection))[None], atol=1e-14)
     np.testing.assert_array_equal(hopfield.asynchronous(params, xi, jax.random.key(0)).s, xi)
 
 
@@ -243,8 +243,8 @@ def test_memory_breaks_down_near_the_load_of_the_theory():
     means = np.asarray(at(jax.random.key(0)).mean(1))
     assert means[0] > 0.99
     assert means[1] > 0.95
-    assert means[2] < 0.9
-    assert means[3] < 0.6
+    assert 0.55 < means[2] < 0.9
+    assert 0.2 < means[3] < 0.6
 
 
 def test_the_exact_bound_of_mceliece():

@@ -63,20 +63,6 @@ def test_the_perceptron_rule_never_learns_xor():
     assert (run.mistakes[5:] == 4).all()
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_novikoffs_bound(seed):
-    rng = np.random.default_rng(seed)
-    w, x = rng.normal(size=4), rng.normal(size=(60, 4))
-    x = x[np.abs(x @ w) > 0.2 * np.linalg.norm(w)]
-    t = (x @ w > 0).astype(float)
-    run = neuron.train_perceptron(Unit(jnp.zeros(4), jnp.zeros(())), jnp.asarray(x), jnp.asarray(t), 1.0, 200)
-    assert run.converged()
-    # With the bias as a fifth weight, of an input 1, the same direction separates with the same margin.
-    radius = np.max(np.linalg.norm(np.hstack([x, np.ones((len(x), 1))]), axis=1))
-    margin = np.min(np.abs(x @ w)) / np.linalg.norm(w)
-    assert int(run.mistakes.sum()) <= (radius / margin) ** 2
-
-
 def test_nand_and_what_is_built_of_it():
     nand = neuron.nand_unit()
     np.testing.assert_array_equal(bits() @ nand.w + nand.b, [3, 1, 1, -1])

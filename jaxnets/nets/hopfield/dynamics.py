@@ -70,7 +70,6 @@ def asynchronous(params: Params, s: States, key: Key[Array, ""], *, max_sweeps: 
     """
     check(params, s)
     _at_least_one("max_sweeps", max_sweeps)
-
     totals = _totals(params)
 
     def sweep(carried: tuple[State, Array, Array, Array]) -> tuple[State, Array, Array, Array]:
@@ -113,9 +112,7 @@ def synchronous(params: Params, s: States, *, max_steps: int = 100) -> Recall:
     def step(carried: tuple[State, State, Array, Array]) -> tuple[State, State, Array, Array]:
         before, now, steps, _ = carried
         after = turned(now, fields(params, now[None])[0], totals)
-        # No state came before the first one.
-        found = period(jnp.where(steps == 0, 0, before), now, after)
-        return now, after, steps + 1, found
+        return now, after, steps + 1, period(before, now, after)
 
     def goes_on(carried: tuple[State, State, Array, Array]) -> Bool[Array, ""]:
         _, _, steps, found = carried

@@ -38,6 +38,8 @@ def hebb_general(
 ) -> Weights:
     """Products of functions of what came in and of what went out (HB2).
 
+    As an update for `learn`, with the outputs of units as a: `lambda w, x: hebb_general(x, tanh(x @ w), f=f, g=g)`.
+
     Args:
       f: of the activities a after the synapse, element-wise.
       g: of the activities x before it, element-wise.
