@@ -52,7 +52,7 @@ def test_parameters_of_narrow_dtypes(cell, dtype):
 
 
 def test_units_begin_with_memories_of_all_lengths():
-    layer = lstm.chrono_init(jax.random.key(0), 3, 1000, longest=50)
+    layer = lstm.chrono_init(jax.random.key(0), 3, 300, longest=50)
     i, f, g, o = jnp.split(layer.b, 4)
     np.testing.assert_array_equal(i, -f)
     assert not g.any()

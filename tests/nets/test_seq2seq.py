@@ -162,6 +162,7 @@ def test_attention_is_a_distribution_over_the_places_there_are():
     assert (alpha[1, :, 0] == 1).all()
 
 
+@pytest.mark.slow
 def test_reversal_is_learnt():
     """Strings of up to four letters, with attention: nearly all are written right after a few hundred steps."""
     generator = np.random.default_rng(0)
