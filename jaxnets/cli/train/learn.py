@@ -228,8 +228,10 @@ def _report_members(
         raise typer.Exit(1)
     ends = values[-1, finite]
     best = int(np.where(finite, by[-1], -np.inf).argmax())
+    chosen = "chosen" if held_back else "best"
     console.print(
         f"{judge.shown} of {len(ends)} networks: mean {ends.mean():.2%}, standard deviation {ends.std():.2%}, "
-        f"{'chosen' if held_back else 'best'} {values[-1, best]:.2%} (seed {plan.seed + best}), {sum(e.seconds for e in history):.1f} s of training"
+        f"{chosen} {values[-1, best]:.2%} (seed {plan.seed + best}), "
+        f"{sum(epoch.seconds for epoch in history):.1f} s of training"
     )
     return best
