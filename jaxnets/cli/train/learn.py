@@ -93,7 +93,7 @@ def learn(plan: Plan, learner: Learner, data: Data, judge: Judge) -> Any:
         if plan.method.patience is not None:
             raise typer.BadParameter("--patience is for one network: the members of an --ensemble end together")
         factors = _factors(plan.method.ensemble, plan.method.spread)
-        keys = jax.vmap(jax.random.key)(plan.seed + jnp.arange(plan.method.ensemble))
+        keys = jnp.stack([jax.random.key(plan.seed + number) for number in range(plan.method.ensemble)])
         states, history = plan.run.sweep(
             step_of,
             init,
