@@ -30,6 +30,21 @@ def test_it_is_that_of_the_whole_batch(micro_batch):
     np.testing.assert_allclose(slope, true_slope, rtol=1e-13)
 
 
+def test_a_step_in_parts_is_that_of_optax_over_several_steps():
+    params, batch = sample()
+    optimizer = optax.adam(0.1)
+    step = jax.jit(gradient_step(loss, optimizer, micro_batch=4))
+    state, _ = step(init_state(params, optimizer), batch)
+    several = optax.MultiSteps(optimizer, every_k_schedule=3)
+    held = several.init(params)
+    with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic
+        for part in range(3):
+            slope = jax.grad(loss)(params, jax.tree.map(lambda a, part=part: a[4 * part : 4 * part + 4], batch))
+            updates, held = several.update(slope, held, params)
+            params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(state.params, params, rtol=1e-12)
+
+
 @pytest.mark.parametrize("micro_batch", [1, 2, 256])
 def test_narrow_parameters_do_not_lose_the_later_parts(micro_batch):
     params, batch = jnp.array(1.0, jnp.bfloat16), jnp.full(1024, 0.9, jnp.bfloat16)

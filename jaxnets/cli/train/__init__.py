@@ -7,8 +7,9 @@ from jaxnets.cli.train.deep import train_alexnet, train_inception, train_resnet
 from jaxnets.cli.train.engine import with_engine
 from jaxnets.cli.train.hopfield import train_hopfield
 from jaxnets.cli.train.mlp import train_mlp
-from jaxnets.cli.train.recurrent import train_gru, train_lstm, train_rnn
+from jaxnets.cli.train.recurrent import train_birnn, train_gru, train_lstm, train_rnn
 from jaxnets.cli.train.seq2seq import train_seq2seq
+from jaxnets.cli.train.textcnn import train_textcnn
 
 train = typer.Typer(help="Train a network.", no_args_is_help=True)
 
@@ -27,5 +28,7 @@ train.command("resnet")(with_engine(train_resnet))
 train.command("rnn")(with_engine(train_rnn))
 train.command("lstm")(with_engine(train_lstm))
 train.command("gru")(with_engine(train_gru))
+train.command("birnn")(with_engine(train_birnn))
+train.command("textcnn")(with_engine(train_textcnn))
 train.command("seq2seq")(with_engine(train_seq2seq))
 train.command("hopfield")(train_hopfield)

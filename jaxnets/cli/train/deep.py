@@ -114,7 +114,7 @@ def train_inception(
 
 def train_resnet(
     data_set: DataOption = DataSet.MNIST_SMALL,
-    depth: Annotated[int, typer.Option(min=8, help="6 n + 2: 8, 14, 20, 32, 44, 56, 110.")] = 8,
+    depth: Annotated[int, typer.Option(min=8, help="Number of layers, 6 n + 2: 8, 14, 20, 32, 44, 56, 110.")] = 8,
     shortcut: Annotated[ShortcutOption, typer.Option(help="none is the plain network.")] = ShortcutOption.IDENTITY,
     optimizer: OptimizerOption = Optimizer.MOMENTUM,
     learning_rate: LearningRate = 0.05,

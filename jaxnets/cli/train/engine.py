@@ -26,9 +26,9 @@ class Engine(NamedTuple):
     checkpoints: Annotated[
         Path | None, typer.Option(help="Directory for a checkpoint after every epoch.", rich_help_panel="Run")
     ] = None
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.", rich_help_panel="Run")] = (
-        False
-    )
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint, if any.", rich_help_panel="Run")
+    ] = False
     fallback: Annotated[
         bool,
         typer.Option(
@@ -79,6 +79,10 @@ class Run(NamedTuple):
     def train(self, step: Step, state: State, data: Any, *, epochs: int, **options: Any) -> tuple[State, Any]:
         """As `jaxnets.train.fit`, with a line on the console for each epoch."""
         engine = self.engine
+        if engine.checkpoints is None and (engine.resume or engine.fallback):
+            raise typer.BadParameter("--resume and --fallback want the directory of a run: --checkpoints")
+        if engine.skip_bad_steps and engine.trace_bad_steps:
+            raise typer.BadParameter("--skip-bad-steps goes on where --trace-bad-steps stops: one of them fits")
         non_finite = NonFinite.STOP
         if engine.skip_bad_steps or engine.trace_bad_steps:
             non_finite = NonFinite.SKIP if engine.skip_bad_steps else NonFinite.TRACE
@@ -91,7 +95,8 @@ class Run(NamedTuple):
                 options["stream"], data = engine.stream, jax.tree.map(np.asarray, data)
             if engine.checkpoints is None:
                 return fit(step, state, data, **options)
-            checkpoints = stack.enter_context(Checkpoints(engine.checkpoints, keep=engine.keep, run=self.options))
+            with _writable("--checkpoints"):
+                checkpoints = stack.enter_context(Checkpoints(engine.checkpoints, keep=engine.keep, run=self.options))
             if checkpoints.epochs() and not engine.resume:
                 raise typer.BadParameter(
                     f"--checkpoints {engine.checkpoints} has some already; --resume goes on from them"
@@ -123,16 +128,30 @@ class Run(NamedTuple):
         """What is told of every epoch: to the console, and to the records that were asked for."""
         with ExitStack() as stack:
             told: list[Callable[[Any], None]] = [stack.enter_context(epoch_progress(epochs))]
-            if self.engine.log is not None:
-                told.append(stack.enter_context(json_lines(self.engine.log)))
-            if self.engine.tensorboard is not None:
-                told.append(stack.enter_context(tensorboard(self.engine.tensorboard)))
+            for option, path, record in (
+                ("--log", self.engine.log, json_lines),
+                ("--tensorboard", self.engine.tensorboard, tensorboard),
+            ):
+                if path is not None:
+                    with _writable(option):
+                        told.append(stack.enter_context(record(path)))
 
             def on_epoch(epoch: Any) -> None:
                 for tell in told:
                     tell(epoch)
 
             yield on_epoch
+
+
+@contextmanager
+def _writable(option: str) -> Iterator[None]:
+    """Bad usage if what it names cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        raise typer.BadParameter(f"{option} cannot be written to: {error}") from None
+    except ImportError as error:
+        raise typer.BadParameter(f"{option} wants pip install 'jaxnets[tensorboard]': {error}") from None
 
 
 def with_engine(command: Callable[..., None]) -> Callable[..., None]:

@@ -93,7 +93,7 @@ def learn(plan: Plan, learner: Learner, data: Data, judge: Judge) -> Any:
         if plan.method.patience is not None:
             raise typer.BadParameter("--patience is for one network: the members of an --ensemble end together")
         factors = _factors(plan.method.ensemble, plan.method.spread)
-        keys = jax.vmap(jax.random.key)(plan.seed + jnp.arange(plan.method.ensemble))
+        keys = jnp.stack([jax.random.key(plan.seed + number) for number in range(plan.method.ensemble)])
         states, history = plan.run.sweep(
             step_of,
             init,
@@ -228,8 +228,10 @@ def _report_members(
         raise typer.Exit(1)
     ends = values[-1, finite]
     best = int(np.where(finite, by[-1], -np.inf).argmax())
+    chosen = "chosen" if held_back else "best"
     console.print(
         f"{judge.shown} of {len(ends)} networks: mean {ends.mean():.2%}, standard deviation {ends.std():.2%}, "
-        f"{'chosen' if held_back else 'best'} {values[-1, best]:.2%} (seed {plan.seed + best}), {sum(e.seconds for e in history):.1f} s of training"
+        f"{chosen} {values[-1, best]:.2%} (seed {plan.seed + best}), "
+        f"{sum(epoch.seconds for epoch in history):.1f} s of training"
     )
     return best

@@ -27,6 +27,12 @@ def _option(*names: str, **settings: Any) -> Any:
     return typer.Option(*names, rich_help_panel="Method", **settings)
 
 
+def _above_zero(clip: float | None) -> float | None:
+    if clip is not None and not clip > 0:
+        raise typer.BadParameter(f"{clip} leaves nothing of the gradient, wanted a number above 0 (inf for no limit)")
+    return clip
+
+
 class Method(NamedTuple):
     """How parameters are moved, and by what the training is judged."""
 
@@ -42,7 +48,7 @@ class Method(NamedTuple):
     ] = 0.0
     clip: Annotated[
         float | None,
-        _option(min=0.0, help="Largest norm of the gradient, beyond which it is scaled down; 0 is none at all."),
+        _option(callback=_above_zero, help="Largest norm of the gradient, beyond which it is scaled down; inf: none."),
     ] = None
     average: Annotated[
         float,
@@ -78,7 +84,7 @@ class Plan(NamedTuple):
     seed: int
     run: Run
     method: Method = Method()
-    clip: float = 0.0
+    clip: float | None = None
     """Unless `--clip` is given."""
 
     def is_plain(self) -> bool:
@@ -99,7 +105,7 @@ class Plan(NamedTuple):
             decay = optax.add_decayed_weights(-self.method.weight_decay, mask=_weights)
             parts = [rules[self.optimizer](1.0), decay, optax.scale_by_learning_rate(rate, flip_sign=False)]
         clip = self.clip if self.method.clip is None else self.method.clip
-        if clip:
+        if clip is not None:
             parts.insert(0, optax.clip_by_global_norm(clip))
         return optax.chain(*parts)
 

@@ -1,5 +1,6 @@
-"""`jaxnets train rnn`, `lstm` and `gru`: recurrent networks on the tasks that they are known by."""
+"""`jaxnets train rnn`, `lstm`, `gru` and `birnn`: recurrent networks on the tasks that they are known by."""
 
+import enum
 from functools import partial
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ from jaxnets.cli.train.engine import Run
 from jaxnets.cli.train.learn import Judge, learn, split
 from jaxnets.cli.train.method import Method, Plan, learner
 from jaxnets.cli.train.schedule import Schedule
-from jaxnets.cli.train.tasks import TaskName, make
+from jaxnets.cli.train.tasks import BOTH_WAYS, ONE_WAY, Reading, TaskName, make
 from jaxnets.data import decode, encode, public_domain_text
 from jaxnets.nets import gru, language_model, lstm, rnn
 from jaxnets.nets.recurrent import Cell
@@ -36,6 +37,17 @@ Layers = Annotated[int, typer.Option(min=1, help="Number of recurrent layers.")]
 Examples = Annotated[int, typer.Option(min=1, help="Training sequences, where they are drawn at random.")]
 CLIP = 1.0
 """Largest norm of the gradient, unless another is asked for."""
+
+
+class CellName(enum.Enum):
+    """Recurrent layers."""
+
+    RNN = "rnn"
+    LSTM = "lstm"
+    GRU = "gru"
+
+
+CELLS = {CellName.RNN: rnn.CELL, CellName.LSTM: lstm.CELL, CellName.GRU: gru.CELL}
 
 
 def train_rnn(
@@ -112,8 +124,41 @@ def train_gru(
     _train(gru.CELL, task, length, (units,) * layers, examples, plan)
 
 
-def _train(cell: Cell, name: TaskName, length: int, hidden: tuple[int, ...], examples: int, plan: Plan) -> None:
-    task = make(name, length, examples, plan.seed)
+def train_birnn(
+    task: TaskOption = TaskName.TEMPORAL_ORDER,
+    cell: Annotated[CellName, typer.Option(help="What a layer is, in each direction.")] = CellName.LSTM,
+    length: Length = 100,
+    units: Annotated[int, typer.Option(min=1, help="Units of each layer in each direction.")] = 32,
+    layers: Layers = 1,
+    examples: Examples = 20_000,
+    optimizer: OptimizerOption = Optimizer.ADAM,
+    learning_rate: LearningRate = 0.005,
+    schedule: ScheduleOption = Schedule.COSINE,
+    batch_size: BatchSize = 50,
+    epochs: Epochs = 3,
+    seed: Seed = 0,
+    *,
+    method: Method,
+    run: Run,
+) -> None:
+    """Train bidirectional networks, which read every sequence from its beginning and from its end.
+
+    Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
+    """
+    plan = Plan(optimizer, learning_rate, schedule, batch_size, epochs, seed, run, method, CLIP)
+    _train(CELLS[cell], task, length, (units,) * layers, examples, plan, BOTH_WAYS)
+
+
+def _train(
+    cell: Cell,
+    name: TaskName,
+    length: int,
+    hidden: tuple[int, ...],
+    examples: int,
+    plan: Plan,
+    reading: Reading = ONE_WAY,
+) -> None:
+    task = make(name, length, examples, plan.seed, reading)
     data = split(plan, task.train, task.test, "training sequences")
     count, tested = (len(jax.tree.leaves(part)[0]) for part in (data.train, data.test))
     console.print(f"{name.value}: {count} training and {tested} test sequences, {jax.devices()[0]}")

@@ -23,7 +23,7 @@ from jaxnets.data import (
     unseen_strings,
     windows,
 )
-from jaxnets.nets import language_model, recurrent
+from jaxnets.nets import birnn, language_model, recurrent
 from jaxnets.nets.recurrent import Cell, Sequences
 from jaxnets.ops.losses import (
     quadratic,
@@ -44,6 +44,21 @@ class TaskName(enum.Enum):
     CHARACTERS = "characters"
 
 
+class Reading(NamedTuple):
+    """Networks of recurrent layers, by the way they read."""
+
+    init: Callable[[Array, Cell, int, tuple[int, ...], int], Any]
+    """(key, cell, inputs, units of each layer, outputs) -> parameters"""
+    many_to_one: Callable[..., Array]
+    """(parameters, sequences, *, cell) -> an output for each sequence"""
+    many_to_many: Callable[..., Array]
+    """(parameters, sequences, *, cell) -> an output for each step"""
+
+
+ONE_WAY = Reading(recurrent.init, recurrent.many_to_one, recurrent.many_to_many)
+BOTH_WAYS = Reading(birnn.init, birnn.many_to_one, birnn.many_to_many)
+
+
 class Task(NamedTuple):
     """A task, for networks of any cell."""
 
@@ -61,29 +76,35 @@ TEST = 2560
 """Sequences that are drawn for the test: as many as Hochreiter and Schmidhuber test with."""
 
 
-def make(name: TaskName, length: int, examples: int, seed: int) -> Task:
+def make(name: TaskName, length: int, examples: int, seed: int, reading: Reading = ONE_WAY) -> Task:
     """The task, with so many training examples where they are drawn at random."""
+    if reading is BOTH_WAYS and name in (TaskName.REBER, TaskName.CHARACTERS):
+        raise typer.BadParameter(
+            f"--task {name.value} is to tell what comes next, which a network that reads from the end has seen; "
+            "adding, temporal-order, copy and mnist-rows fit"
+        )
     drawn = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
     sizes = examples, TEST
     match name:
         case TaskName.ADDING:
             if length < 11:
                 raise typer.BadParameter(f"--length is {length}, the adding problem wants at least 11")
-            return _adding(*(adding_problem(rng, n, length) for rng, n in zip(drawn, sizes, strict=True)))
+            return _adding(reading, *(adding_problem(rng, n, length) for rng, n in zip(drawn, sizes, strict=True)))
         case TaskName.TEMPORAL_ORDER:
             return _labelled(
+                reading,
                 *(tuple(temporal_order(rng, n)) for rng, n in zip(drawn, sizes, strict=True)),
                 features=len(TEMPORAL_ORDER_SYMBOLS),
                 classes=4,
             )
         case TaskName.COPY:
-            return _copy(*(copy_task(rng, n, length) for rng, n in zip(drawn, sizes, strict=True)))
+            return _copy(reading, *(copy_task(rng, n, length) for rng, n in zip(drawn, sizes, strict=True)))
         case TaskName.REBER:
             # Most of what is drawn for the test is short, and among so many training strings too.
             train, test = (embedded_reber(rng, n) for rng, n in zip(drawn, (examples, 10 * TEST), strict=True))
             return _reber(train, unseen_strings(test, train))
         case TaskName.MNIST_ROWS:
-            return _mnist_rows(examples)
+            return _mnist_rows(reading, examples)
         case TaskName.CHARACTERS:
             longest = len(public_domain_text().test) - 1
             if length > longest:
@@ -91,10 +112,10 @@ def make(name: TaskName, length: int, examples: int, seed: int) -> Task:
             return _characters(length)
 
 
-def _adding(train: Any, test: Any) -> Task:
+def _adding(reading: Reading, train: Any, test: Any) -> Task:
     def error(cell: Cell, params: Any, batch: Any) -> tuple[Array, Array]:
         x, lengths, t = batch
-        return recurrent.many_to_one(params, Sequences(x, lengths), cell=cell), t[:, None]
+        return reading.many_to_one(params, Sequences(x, lengths), cell=cell), t[:, None]
 
     def metrics(cell: Cell, params: Any, batch: Any) -> dict[str, Array]:
         y, t = error(cell, params, batch)
@@ -103,18 +124,18 @@ def _adding(train: Any, test: Any) -> Task:
     return Task(
         tuple(train),
         tuple(test),
-        lambda key, cell, hidden: recurrent.init(key, cell, 2, hidden, 1),
+        lambda key, cell, hidden: reading.init(key, cell, 2, hidden, 1),
         lambda cell, params, batch: quadratic(*error(cell, params, batch)),
         metrics,
     )
 
 
-def _labelled(train: Any, test: Any, *, features: int, classes: int) -> Task:
+def _labelled(reading: Reading, train: Any, test: Any, *, features: int, classes: int) -> Task:
     """One label for each sequence."""
 
     def logits(cell: Cell, params: Any, batch: Any) -> Array:
         x, lengths, _ = batch
-        return recurrent.many_to_one(params, Sequences(x, lengths), cell=cell)
+        return reading.many_to_one(params, Sequences(x, lengths), cell=cell)
 
     def loss(cell: Cell, params: Any, batch: Any) -> Array:
         return softmax_cross_entropy_with_integer_labels(logits(cell, params, batch), batch[2])
@@ -122,24 +143,24 @@ def _labelled(train: Any, test: Any, *, features: int, classes: int) -> Task:
     return Task(
         train,
         test,
-        lambda key, cell, hidden: recurrent.init(key, cell, features, hidden, classes),
+        lambda key, cell, hidden: reading.init(key, cell, features, hidden, classes),
         loss,
         lambda cell, params, batch: {"correct": accuracy(logits(cell, params, batch), batch[2])},
     )
 
 
-def _copy(train: Any, test: Any) -> Task:
+def _copy(reading: Reading, train: Any, test: Any) -> Task:
     words = int(train.inputs.max()) + 1
     copied = int((train.targets[0] < words - 2).sum())
 
     def logits(cell: Cell, params: Any, batch: Any) -> Array:
         x = jax.nn.one_hot(batch[0], words)
-        return recurrent.many_to_many(params, Sequences(x), cell=cell)
+        return reading.many_to_many(params, Sequences(x), cell=cell)
 
     return Task(
         tuple(train),
         tuple(test),
-        lambda key, cell, hidden: recurrent.init(key, cell, words, hidden, words),
+        lambda key, cell, hidden: reading.init(key, cell, words, hidden, words),
         lambda cell, params, batch: token_cross_entropy(logits(cell, params, batch), batch[1]),
         lambda cell, params, batch: {
             "correct": accuracy(logits(cell, params, batch)[:, -copied:], batch[1][:, -copied:])
@@ -176,7 +197,7 @@ def _reber(train: Any, test: Any) -> Task:
     )
 
 
-def _mnist_rows(examples: int) -> Task:
+def _mnist_rows(reading: Reading, examples: int) -> Task:
     loaded = mnist_small()
 
     def batch(images: np.ndarray, labels: np.ndarray) -> Any:
@@ -184,7 +205,9 @@ def _mnist_rows(examples: int) -> Task:
         return rows, np.full(len(rows), rows.shape[1], np.int32), labels.astype(np.int32)
 
     train = batch(loaded.train_images[:examples], loaded.train_labels[:examples])
-    return _labelled(train, batch(loaded.test_images, loaded.test_labels), features=train[0].shape[2], classes=10)
+    return _labelled(
+        reading, train, batch(loaded.test_images, loaded.test_labels), features=train[0].shape[2], classes=10
+    )
 
 
 def _characters(length: int) -> Task:
