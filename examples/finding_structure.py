@@ -16,7 +16,6 @@ import optax
 from jaxnets.data import temporal_xor
 from jaxnets.nets import recurrent, rnn, srn
 from jaxnets.ops.losses import sigmoid_cross_entropy, token_cross_entropy
-from jaxnets.ops.recurrence import elman
 
 WORDS = (
     "a",
@@ -42,7 +41,7 @@ def outputs(params, x):
     """What the network foretells at every step; the gradient goes back no further than its own."""
     (layer,) = params.layers
     start = rnn.start(layer, x.shape[0])
-    h, _ = srn.truncated(lambda x, h: elman(x, *layer, h), x, start, steps=1)
+    h, _ = srn.truncated(lambda x, h: rnn.CELL.run(layer, x, h, None), x, start, steps=1)
     return recurrent.at_every_step(params.head, h)
 
 
