@@ -7,6 +7,7 @@ from jaxnets.cli.train.deep import train_alexnet, train_inception, train_resnet
 from jaxnets.cli.train.engine import with_engine
 from jaxnets.cli.train.hopfield import train_hopfield
 from jaxnets.cli.train.mlp import train_mlp
+from jaxnets.cli.train.rbm import train_rbm
 from jaxnets.cli.train.recurrent import train_gru, train_lstm, train_rnn
 from jaxnets.cli.train.seq2seq import train_seq2seq
 
@@ -28,4 +29,5 @@ train.command("rnn")(with_engine(train_rnn))
 train.command("lstm")(with_engine(train_lstm))
 train.command("gru")(with_engine(train_gru))
 train.command("seq2seq")(with_engine(train_seq2seq))
+train.command("rbm")(with_engine(train_rbm))
 train.command("hopfield")(train_hopfield)
