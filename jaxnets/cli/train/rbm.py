@@ -10,9 +10,19 @@ from jaxtyping import Array, Float, Key
 
 from jaxnets.cli.console import console
 from jaxnets.cli.datasets import DataSet
-from jaxnets.cli.train.classifier import BatchSize, DataOption, Epochs, LearningRate, Seed, TrainSize, training_data
+from jaxnets.cli.train.classifier import (
+    BatchSize,
+    DataOption,
+    Epochs,
+    LearningRate,
+    ScheduleOption,
+    Seed,
+    TrainSize,
+    training_data,
+)
 from jaxnets.cli.train.engine import Run
 from jaxnets.cli.train.pictures import Picture, draw_images, require_plot
+from jaxnets.cli.train.schedule import Schedule
 from jaxnets.data import as_inputs
 from jaxnets.nets import annealed_importance, rbm
 from jaxnets.nets.binary import sample_bernoulli
@@ -42,6 +52,7 @@ def train_rbm(
         bool, typer.Option("--means", help="Visible units of a chain take their means: less noise, but no chain.")
     ] = False,
     learning_rate: LearningRate = 0.1,
+    schedule: ScheduleOption = Schedule.COSINE,
     momentum: Annotated[float, typer.Option(min=0.0, max=0.999, help="Of the step.")] = 0.5,
     weight_decay: Annotated[float, typer.Option(min=0.0, help="λ: weights shrink by η λ of themselves a step.")] = 2e-4,
     sparsity: Annotated[
@@ -60,11 +71,11 @@ def train_rbm(
 ) -> None:
     """Train a restricted Boltzmann machine of binary units without labels; print how probable the test images are.
 
-    Pixels are drawn, black with a probability as large as their value, anew in every step.  The step size falls to 0
-    over the epochs (a cosine).  The loss is the reconstruction error, which is not what is minimised.  At the end the
-    partition function is estimated by annealed importance sampling; the intervals are of three standard errors.
-    The picture has, from the top, weights of hidden units, test images, their reconstructions, and what chains
-    that began with noise have become after 1000 rounds.
+    Pixels are drawn, black with a probability as large as their value, anew in every step.  The loss is the
+    reconstruction error, which is not what is minimised.  At the end the partition function is estimated by annealed
+    importance sampling; the intervals are of three standard errors, and end at infinity if the chains tell too little:
+    more temperatures help.  The picture has, from the top, weights of hidden units, test images, their reconstructions,
+    and what chains that began with noise have become after 1000 rounds.
     Exit status: 0, 1 if the loss becomes infinite or not a number, 2 if the command was wrong.
     """
     require_plot(picture)
@@ -78,7 +89,9 @@ def train_rbm(
     params = rbm.init(keys[1], images.shape[1], hidden)._replace(b=biases)
     pulled = None if sparsity is None else Sparsity(sparsity, sparsity_cost)
     reconstruction = Reconstruction.MEANS if means else Reconstruction.DRAWN
-    rate = optax.cosine_decay_schedule(learning_rate, epochs * -(-len(images) // batch_size))
+    rate = learning_rate
+    if schedule is Schedule.COSINE:
+        rate = optax.cosine_decay_schedule(learning_rate, epochs * -(-len(images) // batch_size))
     optimizer = optax.chain(
         optax.add_decayed_weights(weight_decay, lambda params: jax.tree.map(lambda a: a.ndim > 1, params)),
         optax.sgd(rate, momentum=momentum),
@@ -155,7 +168,7 @@ def _print_likelihood(
     )
 
 
-def _shown(params: rbm.Params, v: Images, key: Key[Array, ""]) -> Images:
+def _shown(params: rbm.Params, v: Images, key: Key[Array, ""]) -> Float[Array, "shown pixels"]:
     """Two rows of weights, and one each of images, reconstructions and samples."""
     first_key, chain_key = jax.random.split(key)
     w = params.w.T[: 2 * PICTURE_COLUMNS]
