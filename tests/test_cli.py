@@ -293,6 +293,33 @@ def test_train_to_remember(tmp_path):
     assert "(0%)" in correlated.output
 
 
+LIKELIHOOD = re.compile(r"ln p of a test image (-\d+\.\d\d) on average \((\S+) to (\S+)\)")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--cd-steps", 2, "--sparsity", 0.1, "--means", "--schedule", "constant"),
+        ("--persistent",),
+    ],
+)
+def test_train_without_labels(options, tmp_path):
+    picture, kept = tmp_path / "rbm.png", ("--checkpoints", tmp_path / "run")
+    small = ("train", "rbm", "--hidden", 12, "--train-size", 1000, *options, *kept, "--temperatures")
+    result = run(*small, 500, "--epochs", 6, "--picture", picture)
+    assert result.exit_code == 0, result.output
+    assert "test pseudo-log-likelihood" in result.output
+    likelihood, low, high = map(float, LIKELIHOOD.search(result.output).groups())
+    # Pixels that know nothing of each other reach -203, with their means over the whole training set.
+    assert -200 < likelihood < -100
+    assert low < likelihood < high < likelihood + 5
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    again = run(*small, 400, "--epochs", 6, "--resume")
+    assert again.exit_code == 0, again.output
+    assert "epoch 1/6" not in again.output
+    assert abs(float(LIKELIHOOD.search(again.output)[1]) - likelihood) < 2
+
+
 def test_a_picture_without_matplotlib_is_bad_usage(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run("train", "hopfield", "--picture", "digits.png")
@@ -322,6 +349,8 @@ def test_training_stops_at_a_loss_that_is_not_finite():
         (("cnn", "--batch-size", "6001"), "there are 6000"),
         (("lenet5", "--variant", "1989"), "--variant"),
         (("lstm", "--clip", "-1"), "--clip"),
+        (("rbm", "--persistent", "--means"), "--persistent chains are drawn"),
+        (("rbm", "--batch-size", "6001"), "there are 6000"),
         (("hopfield", "--patterns", "10,x"), "wanted numbers such as 10,50"),
         (("hopfield", "--patterns", "0,10"), "--patterns is 0,10, wanted 1 to"),
         (("hopfield", "--noise", "0.1,1.5"), "--noise is 0.1,1.5, wanted parts of the pixels, 0 to 1"),

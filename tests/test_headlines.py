@@ -93,3 +93,19 @@ def test_a_model_of_characters_knows_more_than_single_characters():
     shown = example("write_text")
     bits = [float(number) for number in re.findall(r"(\d+\.\d+) bits", shown)]
     assert bits[0] > 4 > 2.4 > bits[-1], shown
+
+
+AVERAGE = re.compile(r"ln p of a test image (-\d+\.\d\d) on average \((\S+) to (\S+)\)")
+MACHINE = ["train", "rbm", "--data", "mnist", "--hidden", "500", "--batch-size", "100", "--temperatures", "14500"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "wanted"), [(["--epochs", "20"], -135.0), (["--persistent", "--epochs", "30"], -105.0)]
+)
+def test_images_are_as_probable_as_in_the_literature(options, wanted):
+    """Salakhutdinov and Murray 2008, 500 hidden units (quoted from memory): -125.53 by CD-1, -86.34 by CD-25."""
+    result = CliRunner().invoke(app, [*MACHINE, *options])
+    average, low, high = map(float, AVERAGE.search(result.output).groups())
+    assert high > average > wanted, result.output
+    assert average - low < 3, result.output

@@ -7,6 +7,7 @@ from jaxnets.cli.train.deep import train_alexnet, train_inception, train_resnet
 from jaxnets.cli.train.engine import with_engine
 from jaxnets.cli.train.hopfield import train_hopfield
 from jaxnets.cli.train.mlp import train_mlp
+from jaxnets.cli.train.rbm import train_rbm
 from jaxnets.cli.train.recurrent import train_birnn, train_gru, train_lstm, train_rnn
 from jaxnets.cli.train.seq2seq import train_seq2seq
 from jaxnets.cli.train.textcnn import train_textcnn
@@ -31,4 +32,5 @@ train.command("gru")(with_engine(train_gru))
 train.command("birnn")(with_engine(train_birnn))
 train.command("textcnn")(with_engine(train_textcnn))
 train.command("seq2seq")(with_engine(train_seq2seq))
+train.command("rbm")(with_engine(train_rbm))
 train.command("hopfield")(train_hopfield)

@@ -19,6 +19,9 @@ from jaxnets.train.checkpoint import CheckpointError, Checkpoints, fit_resumable
 from jaxnets.train.progress import epoch_progress
 from jaxnets.train.records import json_lines, tensorboard
 
+AFTERWARDS = ("picture", "chains", "temperatures")
+"""Options that say what is done with a trained network, which may be others when a run goes on."""
+
 
 class Engine(NamedTuple):
     """How a training is run, whatever is trained."""
@@ -168,7 +171,8 @@ def with_engine(command: Callable[..., None]) -> Callable[..., None]:
     def with_options(**options: Any) -> None:
         engine = Engine(**{name: options.pop(name) for name in Engine._fields})
         made = {name: group(**{o: options.pop(o) for o in group._fields}) for name, group in groups.items()}
-        of_run = {"network": command.__name__} | {name: _as_json(value) for name, value in options.items()}
+        of_run = {"network": command.__name__}
+        of_run |= {name: _as_json(value) for name, value in options.items() if name not in AFTERWARDS}
         if options.get("schedule") is not Schedule.COSINE:
             del of_run["epochs"]  # more of them is a longer run; a cosine would be another one
         for group in made.values():

@@ -1,0 +1,184 @@
+"""A step of contrastive divergence (CD-1) of a machine 784-500 on batches of 100: by hand, by autodiff, and elsewhere.
+
+One round: the hidden units are drawn given the data, the visible ones take their means, the hidden ones are
+probabilities again; then gradient descent.  scikit-learn has a persistent chain instead of the data to start from, and
+draws both layers: the nearest variant of ours stands beside it.  Before anything is timed, the steps are compared at
+parameters for which nothing is left to chance.  Run it with `python benchmarks/rbm.py`; the results are written to
+benchmarks/results/rbm, with the endings .md and .json.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import harness
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+from jaxtyping import Array
+from sklearn.neural_network import BernoulliRBM
+
+from jaxnets import data
+from jaxnets.nets import contrastive_divergence as cd
+from jaxnets.nets import rbm
+from jaxnets.nets.contrastive_divergence import Reconstruction
+from jaxnets.rule import autodiff
+from jaxnets.train import State, Step, estimating_step
+
+VISIBLE, HIDDEN, BATCH, RATE = 784, 500, 100, 0.05
+SGD = optax.sgd(RATE)
+
+Surrogate = Callable[[rbm.Params, Array, Array], Array]
+
+
+def surrogate(params: rbm.Params, v: Array, v_1: Array) -> Array:
+    """Its gradient with v_1 held fixed is the direction of CD."""
+    v_1 = jax.lax.stop_gradient(v_1)
+    return rbm.free_energy(params, v).mean() - rbm.free_energy(params, v_1).mean()
+
+
+def natural(params: rbm.Params, v: Array, v_1: Array) -> Array:
+    """The same as it is mostly written, of JAX's own functions."""
+    v_1 = jax.lax.stop_gradient(v_1)
+
+    def f(v: Array) -> Array:
+        return -(v @ params.b) - jax.nn.softplus(v @ params.w + params.c).sum(1)
+
+    return f(v).mean() - f(v_1).mean()
+
+
+def by_grad(of: Surrogate) -> Step:
+    """A step along the gradient of a difference of free energies."""
+
+    def estimate(params: rbm.Params, carried: tuple[()], v: Array, key: Array) -> tuple[Any, tuple[()], Array]:
+        h = jax.random.bernoulli(key, jax.nn.sigmoid(v @ params.w + params.c)).astype(v.dtype)
+        v_1 = jax.nn.sigmoid(h @ params.w.T + params.b)
+        return jax.grad(of)(params, v, v_1), carried, jnp.square(v - v_1).sum(1).mean()
+
+    return estimating_step(estimate, SGD)
+
+
+STEPS: dict[str, Step] = {
+    "jaxnets": cd.cd_step(SGD, reconstruction=Reconstruction.MEANS),
+    "jaxnets, visible units drawn": cd.cd_step(SGD),
+    "jax.grad of F(v) - F(v_1), rules by hand": by_grad(surrogate),
+    "jax.grad of F(v) - F(v_1), rules taken out": by_grad(autodiff(surrogate)),
+    "jax.grad of F(v) - F(v_1), JAX's functions": by_grad(natural),
+}
+REFERENCE = "jaxnets"
+
+
+def jax_runner(step: Step, state: State, v: np.ndarray) -> harness.Variant:
+    """Each call goes on from the state of the last one, whose buffers it is given."""
+    batch = jnp.asarray(v)
+    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+    held = [jax.tree.map(jnp.copy, state)]
+
+    def run() -> None:
+        held[0], loss = compiled(held[0], batch)
+        jax.block_until_ready((held[0].params, loss))
+
+    return harness.Variant(run, 1, compiled)
+
+
+def torch_step(params: list[torch.Tensor], v: torch.Tensor) -> None:
+    """CD-1 as a loop in PyTorch does it, without autograd, in place."""
+    w, b, c = params
+    p = torch.sigmoid(torch.addmm(c, v, w))
+    h = torch.bernoulli(p)
+    v_1 = torch.sigmoid(torch.addmm(b, h, w.T))
+    p_1 = torch.sigmoid(torch.addmm(c, v_1, w))
+    rate = RATE / len(v)
+    w.addmm_(v.T, p, alpha=rate).addmm_(v_1.T, p_1, alpha=-rate)
+    b.add_((v - v_1).sum(0), alpha=rate)
+    c.add_((p - p_1).sum(0), alpha=rate)
+    ((v - v_1) ** 2).sum(1).mean()
+
+
+def torch_grad_step(params: list[torch.Tensor], v: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """CD-1 by autograd of the difference of free energies."""
+    w, b, c = params
+
+    def f(v: torch.Tensor) -> torch.Tensor:
+        return -(v @ b) - torch.nn.functional.softplus(v @ w + c).sum(1)
+
+    with torch.no_grad():
+        h = torch.bernoulli(torch.sigmoid(v @ w + c))
+        v_1 = torch.sigmoid(h @ w.T + b)
+    optimizer.zero_grad()
+    (f(v).mean() - f(v_1).mean()).backward()
+    optimizer.step()
+    ((v - v_1) ** 2).sum(1).mean()
+
+
+def torch_runner(params: rbm.Params, v: np.ndarray, *, autograd: bool) -> Callable[[], None]:
+    tensors = [torch.tensor(np.asarray(leaf)) for leaf in params]
+    batch = torch.tensor(v)
+    if not autograd:
+        return partial(torch_step, tensors, batch)
+    for tensor in tensors:
+        tensor.requires_grad_()
+    return partial(torch_grad_step, tensors, batch, torch.optim.SGD(tensors, lr=RATE))
+
+
+def sklearn_runner(params: rbm.Params, v: np.ndarray) -> Callable[[], None]:
+    """The step that its `fit` takes for each batch, which stays in float32 (`partial_fit` would not)."""
+    peer: Any = BernoulliRBM(HIDDEN, learning_rate=RATE, batch_size=BATCH, n_iter=1, random_state=0)
+    peer.fit(v)
+    peer.components_, peer.intercept_visible_, peer.intercept_hidden_ = (
+        np.array(leaf, np.float32, order="F") for leaf in (params.w.T, params.b, params.c)
+    )
+    assert peer.h_samples_.dtype == np.float32
+    return partial(peer._fit, v, np.random.RandomState(0))
+
+
+def start(params: rbm.Params, v: np.ndarray, *, persistent: bool = False) -> State:
+    key = jax.random.key(1)
+    return cd.init_pcd(params, jnp.asarray(v), SGD, key) if persistent else cd.init_cd(params, SGD, key)
+
+
+def assert_the_same(v: np.ndarray) -> None:
+    """With large weights every unit is certain, so that all must go to the same parameters."""
+    w = 1e4 * jax.random.normal(jax.random.key(2), (VISIBLE, HIDDEN))
+    params = rbm.Params(w, jnp.full(VISIBLE, 3e3), jnp.full(HIDDEN, -2e3))
+    moves = {}
+    for name, step in STEPS.items():
+        state, _ = jax.jit(step)(start(params, v), jnp.asarray(v))
+        moves[name] = jax.tree.map(lambda after, before: np.asarray(after - before), state.params, params)
+    # float32 loses the small step beside the large parameters; the direction itself is compared.
+    wanted, _ = cd.contrastive_divergence(params, jnp.asarray(v), jax.random.key(3))
+    assert max(float(jnp.abs(leaf).max()) for leaf in wanted) > 0.1
+    for name in moves:
+        for mine, true in zip(moves[name], wanted, strict=True):
+            np.testing.assert_allclose(mine, -RATE * np.asarray(true), atol=4e-3, err_msg=name)
+    tensors = [torch.tensor(np.asarray(leaf)) for leaf in params]
+    torch_step(tensors, torch.tensor(v))
+    for after, before, true in zip(tensors, params, wanted, strict=True):
+        np.testing.assert_allclose(after.numpy() - np.asarray(before), -RATE * np.asarray(true), atol=4e-3)
+
+
+def main() -> None:
+    images = data.as_inputs(data.mnist_small().train_images[:BATCH])
+    v = (images > 0.5).astype(np.float32)
+    assert_the_same(v)
+    params = rbm.init(jax.random.key(0), VISIBLE, HIDDEN)._replace(b=rbm.data_biases(jnp.asarray(v)))
+    variants = {name: jax_runner(step, start(params, v), v) for name, step in STEPS.items()}
+    variants["jaxnets, persistent chains"] = jax_runner(cd.pcd_step(SGD), start(params, v, persistent=True), v)
+    variants["PyTorch"] = harness.Variant(torch_runner(params, v, autograd=False))
+    variants["PyTorch, autograd of F(v) - F(v_1)"] = harness.Variant(torch_runner(params, v, autograd=True))
+    variants["scikit-learn, persistent chain"] = harness.Variant(sklearn_runner(params, v))
+    report = harness.measure(
+        variants,
+        REFERENCE,
+        title=f"CD-1 of a machine {VISIBLE}-{HIDDEN}, batch {BATCH}",
+        unit="step",
+        note="All in float32. Hidden units are drawn, visible ones are means, unless the name says otherwise.",
+        packages=("torch", "scikit-learn"),
+    )
+    print(harness.write(report, "rbm"))
+
+
+if __name__ == "__main__":
+    main()
