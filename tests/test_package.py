@@ -48,6 +48,7 @@ def test_the_example_of_the_readme_prints_what_it_says(tmp_path):
 
 
 SHORT = {
+    "contrastive_divergence": ("--epochs", "1", "--temperatures", "1000", "--picture", "here.png"),
     "adding_problem": ("--length", "12", "--examples", "400"),
     "hopfield_capacity": ("--trials", "6", "--picture", "here.png"),
     "residual_or_plain": ("--depth", "8", "--epochs", "1", "--examples", "640", "--picture", "here.png"),

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxnets.train import State, fit, gradient_step, init_state
+from jaxnets.train import State, estimating_step, fit, gradient_step, init_estimating, init_state
 
 OPTIMIZERS = {
     "a plain transformation": optax.GradientTransformation(
@@ -116,3 +116,22 @@ def test_init_state_holds_the_parameters_and_the_optimizers_own_state():
     assert isinstance(state, State)
     assert state.params is params
     assert jax.tree.structure(state.opt_state) == jax.tree.structure(optimizer.init(params))
+
+
+def test_a_step_goes_against_a_direction_that_is_no_gradient():
+    """Around the origin: a field whose Jacobian is antisymmetric, what is carried, and another key in every step."""
+
+    def estimate(params, carried, batch, key):
+        return jnp.array([-params[1], params[0]]), (carried[0] + 1, jax.random.uniform(key)), jnp.mean(batch)
+
+    optimizer = optax.sgd(0.1)
+    state = init_estimating(jnp.array([1.0, 0.0]), (0, jnp.zeros(())), optimizer, jax.random.key(0))
+    step, drawn = estimating_step(estimate, optimizer), []
+    for number in range(3):
+        state, value = step(state, jnp.array([1.0, 3.0]))
+        drawn.append(float(state.opt_state.carried[1]))
+        np.testing.assert_allclose(jnp.linalg.norm(state.params), 1.01 ** ((number + 1) / 2), rtol=1e-6)
+    assert state.params[1] < 0
+    assert value == 2
+    assert state.opt_state.carried[0] == 3
+    assert len(set(drawn)) == 3
