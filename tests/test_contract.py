@@ -50,6 +50,7 @@ BATCH = {
     **{"mlp": 7, "cnn": 7, "lenet": 2, "lenet1998": 2, "dropout": 5},
     **{"jordan": 2, "rnn": 2, "lstm": 2, "gru": 2},
     **{"learning_rules": 5, "hopfield": 5, "dense_hopfield": 5, "bam": 5},
+    **{"boltzmann": 6, "rbm": 6, "gaussian_rbm": 6},
 }
 """The batch size of a sample, where it is not simply the first axis of the first argument."""
 
@@ -194,9 +195,14 @@ OPERATIONS = (
 """Families whose entries are functions of their own, which speak for themselves."""
 
 
+MACHINES = ("boltzmann/", "rbm/", "gaussian_rbm/")
+
+
 def speaker(entry):
     """The name that an error message begins with: that of the function, or of the network that it belongs to."""
     family, *names = entry.name.split("/")
+    if entry.name.startswith(MACHINES):
+        return rf"{family}\.\w+"  # every function of a machine, by its module
     name = names[0] if family in OPERATIONS else family
     return {"bernoulli_negative_elbo": "sigmoid_cross_entropy", "rnn": "elman"}.get(name, name)
 
@@ -228,6 +234,8 @@ def test_bad_shapes_are_named(entry):
         broken = (args[0][:, :-1], args[1])
     elif entry.name.startswith(("hopfield/", "dense_hopfield")):
         broken = (args[0], args[1][:, :-1])
+    elif entry.name.startswith(MACHINES):
+        broken = (args[0]._replace(b=args[0].b[:-1]), *args[1:])
     elif len(args) == 1 or entry.name in LINES_WILL_DO:
         broken = (args[0][0], *args[1:])
     else:

@@ -179,7 +179,7 @@ def log_partition_forward(params: Params, *, block: int = 4096) -> tuple[Scalar,
     """
     _check("log_partition", params)
     w, b, c, z = params
-    check_enumerable("log_partition", "the hidden layer", len(c))
+    check_enumerable("gaussian_rbm.log_partition", "the hidden layer", len(c))
     precision = jnp.exp(-z)
     constant = 0.5 * (math.log(2 * math.pi) + z).sum()
 

@@ -119,7 +119,7 @@ def energy_forward(params: Params, v: Visible, h: Hidden) -> tuple[Each, EnergyR
     Raises:
       ValueError: if the states have not as many units as the machine, or not the same number of rows.
     """
-    check("energy", params, v, h)
+    check("rbm.energy", params, v, h)
     e = -(v @ params.b) - h @ params.c - (v @ params.w * h).sum(1)  # (RB1)
     return e, EnergyResiduals(params, v, h)
 
@@ -138,13 +138,13 @@ energy = rule(energy_forward, energy_backward)
 
 def hidden_probabilities(params: Params, v: Visible) -> Hidden:
     """p(h_j = 1 | v): given the visible units the hidden ones are independent (RB4)."""
-    check("hidden_probabilities", params, v)
+    check("rbm.hidden_probabilities", params, v)
     return sigmoid(affine(v, params.w, params.c))  # (RB4)
 
 
 def visible_probabilities(params: Params, h: Hidden) -> Visible:
     """p(v_i = 1 | h): given the hidden units the visible ones are independent (RB5)."""
-    check("visible_probabilities", params, h=h)
+    check("rbm.visible_probabilities", params, h=h)
     return sigmoid(affine(h, params.w.T, params.b))  # (RB5)
 
 
@@ -154,7 +154,7 @@ def free_energy_forward(params: Params, v: Visible) -> tuple[Each, FreeEnergyRes
     Raises:
       ValueError: if the states have not as many units as the machine.
     """
-    check("free_energy", params, v)
+    check("rbm.free_energy", params, v)
     w, b, c = params
     z = v @ w + c[None, :]
     f = -(v @ b) - softplus(z).sum(1)  # (RB6)
@@ -183,9 +183,9 @@ def log_partition_forward(params: Params, *, block: int = 4096) -> tuple[Scalar,
     Raises:
       ValueError: if both layers have more than 20 units, or `block` is no power of two.
     """
-    check("log_partition", params)
+    check("rbm.log_partition", params)
     w, b, c = _smaller_layer_hidden(params)
-    check_enumerable("log_partition", "the smaller layer", len(c))
+    check_enumerable("rbm.log_partition", "the smaller layer", len(c))
 
     def log_weights(h: States) -> Float[Array, " states"]:
         return h @ c + softplus(h @ w.T + b[None, :]).sum(1)  # (RB9), a term of the sum over h

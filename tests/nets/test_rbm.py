@@ -157,15 +157,15 @@ def test_biases_of_the_data_give_their_means():
 @pytest.mark.usefixtures("own_errors")
 def test_what_does_not_fit_is_named():
     params = machine()
-    with pytest.raises(ValueError, match=r"free_energy: v has shape \(6, 3\), wanted \(batch, 4\)"):
+    with pytest.raises(ValueError, match=r"rbm\.free_energy: v has shape \(6, 3\), wanted \(batch, 4\)"):
         rbm.free_energy(params, data(6, 3))
-    with pytest.raises(ValueError, match=r"energy: v has 6 rows and h 5, wanted as many"):
+    with pytest.raises(ValueError, match=r"rbm\.energy: v has 6 rows and h 5, wanted as many"):
         rbm.energy(params, data(), jnp.zeros((5, 3)))
-    with pytest.raises(ValueError, match=r"visible_probabilities: h has shape \(6, 4\), wanted \(batch, 3\)"):
+    with pytest.raises(ValueError, match=r"rbm\.visible_probabilities: h has shape \(6, 4\), wanted \(batch, 3\)"):
         rbm.visible_probabilities(params, data())
-    with pytest.raises(ValueError, match=r"log_partition: w has shape \(4, 3\), b \(4,\) and c \(2,\), wanted"):
+    with pytest.raises(ValueError, match=r"rbm\.log_partition: w has shape \(4, 3\), b \(4,\) and c \(2,\), wanted"):
         rbm.log_partition(params._replace(c=jnp.zeros(2)))
-    with pytest.raises(ValueError, match="log_partition: the smaller layer has 21 units, wanted at most 20"):
+    with pytest.raises(ValueError, match=r"rbm\.log_partition: the smaller layer has 21 units, wanted at most 20"):
         rbm.log_partition(machine(21, 30))
     with pytest.raises(ValueError, match="sum over states: block is 12, wanted a power of two"):
         rbm.log_partition(params, block=12)
