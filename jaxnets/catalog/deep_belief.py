@@ -1,6 +1,7 @@
 """The derivations of derivations/dbn.md and derivations/dbm.md."""
 
 import itertools
+from functools import partial
 from typing import Any
 
 import jax
@@ -45,6 +46,12 @@ def with_even_layers(key: Array) -> tuple[Any, ...]:
     return params, layers[::2]
 
 
+def with_odd_layers(key: Array) -> tuple[Any, ...]:
+    """The machine, and states of the others."""
+    params, layers = with_layers(key)
+    return params, layers[1::2]
+
+
 def with_visible(key: Array) -> tuple[Any, ...]:
     """The machine, and visible states."""
     params, (v, *_) = with_layers(key)
@@ -63,6 +70,9 @@ DEEP_BELIEF = (
     ),
     Derivation("dbm/energy", dbm.energy, with_layers, _DBM, _tags("DM", 1, 2, 3, 4, 5)),
     Derivation("dbm/free_energy", dbm.free_energy, with_even_layers, _DBM, _tags("DM", 2, 6, 7, 8)),
+    Derivation(
+        "dbm/free_energy/odd", partial(dbm.free_energy, first=1), with_odd_layers, _DBM, _tags("DM", 2, 6, 7, 8)
+    ),
     Derivation("dbm/log_unnormalized", dbm_likelihood.log_unnormalized, with_visible, _DBM, _tags("DM", 9, 10)),
     Derivation("dbm/log_partition", dbm_likelihood.log_partition, machine, _DBM, _tags("DM", 11, 12)),
     Derivation("dbm/log_likelihood", dbm_likelihood.log_likelihood, with_visible, _DBM, _tags("DM", 9, 10, 11, 12, 13)),

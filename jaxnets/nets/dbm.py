@@ -7,11 +7,11 @@ two units of a layer are; a term of a layer that is not there is left out:
     (DM3) h^l_bar = -E_bar z^l     (DM4) w^l_bar = -h^{l-1}ᵀ (E_bar ⊙ h^l)     (DM5) b^l_bar = -Σ_batch E_bar h^l
     (DM6) p(h^l_j = 1 | the other layers) = σ(z^l_j)
 
-Given the even layers the units of all odd ones are independent, and the other way round.  So the odd ones can be summed
-out in closed form, and one sweep of Gibbs sampling takes two halves, however many layers there are:
+Given the even layers the units of all odd ones are independent, and the other way round.  So either can be summed out
+in closed form, and one sweep of Gibbs sampling takes two halves, however many layers there are:
 
-    (DM7) F(h^0, h^2, ...) = -ln Σ_odd e^-E = -Σ_even b^l h^lᵀ - Σ_odd Σ_j softplus(z^l_j)
-    (DM8) ∂F/∂q = ∂E/∂q for q = w, b, h^even, with the probabilities σ(z^l) in the place of the odd layers
+    (DM7) F(kept layers) = -ln Σ_others e^-E = -Σ_kept b^l h^lᵀ - Σ_others Σ_j softplus(z^l_j)
+    (DM8) ∂F/∂q = ∂E/∂q for q = w, b, kept h^l, with the probabilities σ(z^l) in the place of the other layers
 
 Source: Salakhutdinov and Hinton 2009, Deep Boltzmann machines, section 2 (eq. (9) to (13) for two hidden layers).
 """
@@ -108,49 +108,67 @@ def probabilities(params: Params, layers: Layers, *, first: int) -> Layers:
     )
 
 
-def gibbs_sweep(params: Params, layers: Layers, key: Key[Array, ""]) -> Layers:
-    """Draw all odd layers given the even ones, then all even ones, the visible one among them, given the odd ones."""
+def gibbs_sweep(params: Params, layers: Layers, key: Key[Array, ""], *, first: int = 1) -> Layers:
+    """Draw every second layer, from number `first` on, given the others, and then the others given these.
+
+    With `first` 1 the odd layers come first, and the visible one is drawn last; with 0 the other way round.  ValueError
+    if the layers do not fit the parameters.
+    """
     check("gibbs_sweep", params, layers)
-    for first, half_key in zip((1, 0), jax.random.split(key), strict=True):
-        given = probabilities(params, layers, first=first)
+    for half, half_key in zip((first, 1 - first), jax.random.split(key), strict=True):
+        given = probabilities(params, layers, first=half)
         keys = jax.random.split(half_key, len(layers))
         layers = tuple(
-            sample_bernoulli(k, p) if number % 2 == first else p
+            sample_bernoulli(k, p) if number % 2 == half else p
             for number, (k, p) in enumerate(zip(keys, given, strict=True))
         )
     return layers
 
 
-def free_energy_forward(params: Params, even: Layers) -> tuple[Float[Array, " batch"], Residuals]:
-    """Free energy of each row of states of the layers 0, 2, 4, ..., with the odd ones summed out (DM7).
+def free_energy_forward(params: Params, kept: Layers, *, first: int = 0) -> tuple[Float[Array, " batch"], Residuals]:
+    """Free energy of each row of states of every second layer, with the layers between them summed out (DM7).
+
+    Args:
+      params: of the machine.
+      kept: states of the layers `first`, `first` + 2, ...
+      first: 0, and the odd layers are summed out; or 1, and it is the even ones.
 
     Raises:
       ValueError: if the number of layers, or their widths, do not fit the parameters.
     """
-    if len(even) != len(params.b[::2]):
-        raise ValueError(f"free_energy: got {len(even)} layers, the machine has {len(params.b[::2])} even ones")
-    layers = with_odd(params, even)
+    layers = among_zeros("free_energy", params, kept, first=first)
     check("free_energy", params, layers)
-    z = [weighted_input(params, layers, number) for number in range(1, len(layers), 2)]
-    own = sum(h @ b for b, h in zip(params.b[::2], even, strict=True))
+    z = [weighted_input(params, layers, number) for number in range(1 - first, len(layers), 2)]
+    own = sum(h @ b for b, h in zip(params.b[first::2], kept, strict=True))
     value = -own - sum(softplus(inputs).sum(1) for inputs in z)  # (DM7)
-    return jnp.asarray(value), Residuals(params, probabilities(params, layers, first=1))
+    return jnp.asarray(value), Residuals(params, probabilities(params, layers, first=1 - first))
 
 
-def free_energy_backward(residuals: Residuals, f_bar: Float[Array, " batch"]) -> tuple[Params, Layers]:
-    """Cotangents of params and of the even layers (DM8)."""
+def free_energy_backward(
+    residuals: Residuals, f_bar: Float[Array, " batch"], *, first: int = 0
+) -> tuple[Params, Layers]:
+    """Cotangents of params and of the layers that are kept (DM8)."""
     params_bar, layers_bar = energy_backward(residuals, f_bar)  # (DM8)
-    return params_bar, layers_bar[::2]
+    return params_bar, layers_bar[first::2]
 
 
 free_energy = rule(free_energy_forward, free_energy_backward)
 
 
-def with_odd(params: Params, even: Layers) -> Layers:
-    """All layers, with zeros for the odd ones, which the next half of a sweep fills in."""
-    rows = even[0].shape[0]
-    zeros = [jnp.zeros((rows, *b.shape), b.dtype) for b in params.b[1::2]]
-    return tuple(zeros[n // 2] if n % 2 else even[n // 2] for n in range(len(params.b)))
+def among_zeros(function: str, params: Params, kept: Layers, *, first: int) -> Layers:
+    """All layers: the layers `first`, `first` + 2, ... as they are, and zeros for the others.
+
+    ValueError, in the name of `function`, if there are more or fewer of them than the machine has.
+    """
+    wanted = len(params.b[first::2])
+    if len(kept) != wanted:
+        raise ValueError(
+            f"{function}: got {len(kept)} layers, the machine has {wanted} from number {first} on, every second"
+        )
+    rows = kept[0].shape[0]
+    others = iter(jnp.zeros((rows, *b.shape), b.dtype) for b in params.b[1 - first :: 2])
+    mine = iter(kept)
+    return tuple(next(mine) if number % 2 == first else next(others) for number in range(len(params.b)))
 
 
 def check(function: str, params: Params, layers: Layers) -> None:

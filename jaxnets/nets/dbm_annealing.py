@@ -1,16 +1,16 @@
 """The partition function of a deep Boltzmann machine by annealed importance sampling.  Derivation: derivations/dbm.md.
 
-The chains are of the even layers, with the odd ones summed out (DM7), in machines on the way from independent units
-with visible biases a to the wanted one:
+The chains are of the odd layers, with the even ones, the visible one among them, summed out (DM7), in machines on the
+way from independent units with visible biases a to the wanted one:
 
-    (DM23) ln f_β(h^0, h^2, ...) = -F(h^0, h^2, ...) with weights β w and biases (1-β) a + β b^0, β b^1 ... β b^L
+    (DM23) ln f_β(h^1, h^3, ...) = -F(h^1, h^3, ...) with weights β w and biases (1-β) a + β b^0, β b^1 ... β b^L
     (DM24) Z_A = 2^(hidden units) Π_i (1 + e^a_i)
 
 and the transition is a sweep of Gibbs sampling in the machine of that β.  With the estimate for ln Z in (DM16) there is
 a lower bound on the likelihood of data, as good as the estimate, for machines that nobody can enumerate.
 
 Sources: Salakhutdinov and Murray 2008, On the quantitative analysis of deep belief networks, section 4; Salakhutdinov
-and Hinton 2009, Deep Boltzmann machines, section 3.3 (whose chains are of the odd layers).
+and Hinton 2009, Deep Boltzmann machines, section 3.3.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from jaxnets.nets.annealed_importance import Estimate, Path
 from jaxnets.nets.binary import sample_bernoulli
 from jaxnets.nets.dbm import Layers, Params
 from jaxnets.nets.mean_field import variational_free_energy
-from jaxnets.ops.activations import sigmoid, softplus
+from jaxnets.ops.activations import softplus
 
 
 class Interval(NamedTuple):
@@ -53,18 +53,15 @@ def of_dbm(params: Params, a: Float[Array, " visible"]) -> Path:
         return scaled._replace(b=((1 - beta) * a + scaled.b[0], *scaled.b[1:]))
 
     def start(key: Key[Array, ""], chains: int) -> Layers:
-        log_odds = (a, *(jnp.zeros_like(b) for b in params.b[2::2]))
-        keys = jax.random.split(key, len(log_odds))
-        return tuple(
-            sample_bernoulli(k, jnp.broadcast_to(sigmoid(z), (chains, len(z))))
-            for k, z in zip(keys, log_odds, strict=True)
-        )
+        halves = [jnp.full((chains, len(b)), 0.5, b.dtype) for b in params.b[1::2]]
+        return tuple(sample_bernoulli(k, p) for k, p in zip(jax.random.split(key, len(halves)), halves, strict=True))
 
-    def log_f(even: Layers, beta: Float[Array, ""]) -> Float[Array, " chains"]:
-        return -dbm.free_energy(between(beta), even)  # (DM23)
+    def log_f(odd: Layers, beta: Float[Array, ""]) -> Float[Array, " chains"]:
+        return -dbm.free_energy(between(beta), odd, first=1)  # (DM23)
 
-    def move(even: Layers, beta: Float[Array, ""], key: Key[Array, ""]) -> Layers:
-        return dbm.gibbs_sweep(between(beta), dbm.with_odd(params, even), key)[::2]
+    def move(odd: Layers, beta: Float[Array, ""], key: Key[Array, ""]) -> Layers:
+        layers = dbm.among_zeros("of_dbm", params, odd, first=1)
+        return dbm.gibbs_sweep(between(beta), layers, key, first=0)[1::2]
 
     hidden = sum(len(b) for b in params.b[1:])
     return Path(start, log_f, move, hidden * jnp.log(jnp.asarray(2.0, a.dtype)) + softplus(a).sum())  # (DM24)

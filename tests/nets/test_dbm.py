@@ -263,7 +263,7 @@ def test_what_does_not_fit_is_named():
     broken = params._replace(w=(params.w[0].T, params.w[1]))
     with pytest.raises(ValueError, match=r"energy: w of layer 1 is \(3, 4\), the layers beside it want \(4, 3\)"):
         dbm.energy(broken, (v, jnp.zeros((5, 3)), jnp.zeros((5, 2))))
-    with pytest.raises(ValueError, match="free_energy: got 1 layers, the machine has 2 even ones"):
+    with pytest.raises(ValueError, match="free_energy: got 1 layers, the machine has 2 from number 0 on"):
         dbm.free_energy(params, (v,))
     with pytest.raises(ValueError, match=r"log_unnormalized: v has shape \(5, 3\), wanted \(batch, 4\)"):
         log_unnormalized(params, v[:, :3])

@@ -34,7 +34,7 @@ from jaxnets.nets.associative_memory import associative_memory
 from jaxnets.nets.contrastive_divergence import Reconstruction
 from jaxnets.train import Stateful, init_stateful, stateful_step
 
-GIBBS_STEPS = 3
+GIBBS_STEPS = 10
 """Rounds in the top RBM, in a step of up-down, and before in contrastive divergence."""
 
 PICTURED = 100
