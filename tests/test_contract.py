@@ -49,6 +49,7 @@ GATED = ("recurrence/lstm", "recurrence/gru", "recurrence/attention_lstm", "lstm
 BATCH = {
     **{"mlp": 7, "cnn": 7, "lenet": 2, "lenet1998": 2, "dropout": 5},
     **{"jordan": 2, "rnn": 2, "lstm": 2, "gru": 2},
+    **{"dbn": 6, "dbm": 6},
     **{"learning_rules": 5, "hopfield": 5, "dense_hopfield": 5, "bam": 5},
 }
 """The batch size of a sample, where it is not simply the first axis of the first argument."""
