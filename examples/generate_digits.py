@@ -24,6 +24,7 @@ from jaxnets.nets import contrastive_divergence as cd
 from jaxnets.nets import dbm, dbm_learning, dbm_pretraining, greedy, mlp, rbm, up_down
 from jaxnets.nets.annealed_importance import estimate, temperatures
 from jaxnets.nets.associative_memory import associative_memory
+from jaxnets.nets.binary import sample_bernoulli
 from jaxnets.nets.dbm_annealing import estimated_bound, of_dbm
 from jaxnets.nets.mean_field import mean_field, upward
 from jaxnets.ops.activations import linear, relu
@@ -124,12 +125,13 @@ def main():
 
     machine, chains = boltzmann_machine(images)
     run = jax.jit(lambda key: estimate(of_dbm(machine, rbm.data_biases(images)), temperatures((1.0, 2000)), key))
-    bound = estimated_bound(machine, test, mean_field(machine, test, steps=30).mu, run(jax.random.key(14)))
+    drawn = sample_bernoulli(jax.random.key(16), test)  # what has a probability is binary
+    bound = estimated_bound(machine, drawn, mean_field(machine, drawn, steps=30).mu, run(jax.random.key(14)))
     print(
         f"deep Boltzmann machine: ln p of a test image at least {bound.bound:.1f} ({bound.low:.1f} to {bound.high:.1f})"
     )
     p = jnp.clip(images.mean(0), 1e-3, 1 - 1e-3)
-    independent = (test @ jnp.log(p) + (1 - test) @ jnp.log1p(-p)).mean()
+    independent = (drawn @ jnp.log(p) + (1 - drawn) @ jnp.log1p(-p)).mean()
     print(f"  independent pixels: {independent:.1f}")
     assert bound.low > independent + 50
     chains = dbm_learning.gibbs(machine, chains, jax.random.key(15), steps=200)

@@ -190,7 +190,7 @@ def test_all_axes_of_size_one(entry):
 
 OPERATIONS = (
     *("losses", "convolution", "kernels", "pooling", "normalization", "residual", "embedding", "recurrence"),
-    "learning_rules",
+    *("learning_rules", "dbm"),
 )
 """Families whose entries are functions of their own, which speak for themselves."""
 
@@ -199,7 +199,12 @@ def speaker(entry):
     """The name that an error message begins with: that of the function, or of the network that it belongs to."""
     family, *names = entry.name.split("/")
     name = names[0] if family in OPERATIONS else family
-    return {"bernoulli_negative_elbo": "sigmoid_cross_entropy", "rnn": "elman"}.get(name, name)
+    others = {
+        **{"bernoulli_negative_elbo": "sigmoid_cross_entropy", "rnn": "elman", "dbn": "layer_bound"},
+        **{"dbm/log_partition": "free_energy", "dbm/log_likelihood": "log_unnormalized"},
+        "dbm/lower_bound": "variational_free_energy",
+    }
+    return others.get(entry.name, others.get(name, name))
 
 
 FITS_ANY_SHAPE = (
@@ -229,6 +234,12 @@ def test_bad_shapes_are_named(entry):
         broken = (args[0][:, :-1], args[1])
     elif entry.name.startswith(("hopfield/", "dense_hopfield")):
         broken = (args[0], args[1][:, :-1])
+    elif entry.name == "dbm/log_partition":
+        broken = (args[0]._replace(b=(args[0].b[0][:-1], *args[0].b[1:])),)
+    elif entry.name in ("dbm/energy", "dbm/free_energy", "dbm/free_energy/odd"):
+        broken = (args[0], (args[1][0][:, :-1], *args[1][1:]))
+    elif entry.name.startswith(("dbn/", "dbm/")):
+        broken = (args[0], args[1][:, :-1], *args[2:])
     elif len(args) == 1 or entry.name in LINES_WILL_DO:
         broken = (args[0][0], *args[1:])
     else:

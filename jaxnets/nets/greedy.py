@@ -8,6 +8,7 @@ the next layer.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import optax
@@ -93,7 +94,10 @@ def pretrain(
             on_epoch=told,
         )
         trained.append(state.params)
-        v = apply_in_batches(
-            lambda rows, p=state.params, m=machine: m.hidden_probabilities(p, rows), v, batch_size=1000
-        )
+        upwards = jax.jit(partial(_upwards, machine))
+        v = upwards(state.params, v)
     return tuple(trained), v
+
+
+def _upwards(machine: Machine, params: rbm.Params, v: Rows) -> Rows:
+    return apply_in_batches(partial(machine.hidden_probabilities, params), v, batch_size=1000)

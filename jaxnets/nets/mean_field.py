@@ -62,7 +62,7 @@ def mean_field(
 
     def once(carry: tuple[Layers, Array, Array]) -> tuple[Layers, Array, Array]:
         layers, step, _ = carry
-        odd = dbm.probabilities(params, layers, first=1)  # (DM18)
+        odd = dbm.probabilities(params, layers, first=1)  # (DM17) (DM18)
         both = (v, *dbm.probabilities(params, odd, first=0)[1:])  # (DM18), the visible layer stays
         largest = [jnp.abs(new - old).max() for new, old in zip(both[1:], layers[1:], strict=True)]
         return both, step + 1, jnp.stack(largest).max()
@@ -97,6 +97,7 @@ def variational_free_energy_forward(
     Raises:
       ValueError: if the widths do not agree.
     """
+    dbm.check("variational_free_energy", params, (v, *mu))
     value, residuals = dbm.energy.forward(params, (v, *mu))
     entropy = sum((entr(m) + entr(1 - m)).sum(1) for m in mu)
     return value - entropy, residuals  # (DM14)

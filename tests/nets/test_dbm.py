@@ -193,7 +193,6 @@ def test_the_whole_machine_learns_after_its_layers():
     )
     log_p = jax.jit(log_likelihood)
     independent, pretrained, trained = -9 * np.log(2), log_p(before, v), log_p(state.params, v)
-    print(independent, pretrained, trained, -np.log(8))
     assert independent + 0.5 < pretrained < trained - 0.5
     assert trained > -np.log(8) - 0.7
 

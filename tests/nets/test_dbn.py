@@ -180,7 +180,6 @@ class TestNetwork:
         )
         labels = jnp.asarray(digits.labels)
         errors = [epoch.loss for epoch in history]
-        print(np.mean(errors[:10]), np.mean(errors[-10:]), accuracy(up_down.scores(params, v, 3), labels))
         assert np.mean(errors[-10:]) < 0.95 * np.mean(errors[:10])
         assert accuracy(up_down.scores(state.params, v, 3), labels) >= 0.95
         # The weights upwards and downwards have parted; what is generated for a class is recognised as it.
@@ -268,7 +267,6 @@ def test_pre_training_helps_where_labels_are_few():
     starts = [dbn.classifier(rbms, keys[0], 10) for _ in keys] + [random(key) for key in keys]
     starts = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
     losses, accuracies = jax.jit(jax.vmap(fine_tuned))(starts, jnp.concatenate([keys, keys]))
-    print(losses, accuracies)
     assert (losses < 0.05).all(), "both have learnt the labelled images"
     pretrained, randomly = accuracies.reshape(2, -1)
     assert (pretrained > randomly).all()

@@ -1,5 +1,6 @@
 """`jaxnets train dbm`."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import jax
@@ -17,7 +18,8 @@ from jaxnets.cli.train.stack import PretrainEpochs, PretrainRate, Sizes, pretrai
 from jaxnets.data import as_inputs
 from jaxnets.nets import dbm, dbm_classifier, dbm_learning, dbm_pretraining, mlp, rbm
 from jaxnets.nets.annealed_importance import estimate, temperatures
-from jaxnets.nets.dbm_annealing import estimated_bound, of_dbm
+from jaxnets.nets.binary import sample_bernoulli
+from jaxnets.nets.dbm_annealing import Interval, estimated_bound, of_dbm
 from jaxnets.nets.dbn import activations_of
 from jaxnets.nets.mean_field import mean_field, upward
 from jaxnets.ops.losses import softmax_cross_entropy_with_integer_labels
@@ -49,6 +51,7 @@ def train_dbm(
 ) -> None:
     """Train a deep Boltzmann machine without labels; print a bound on its likelihood, and its accuracy as a classifier.
 
+    The bound is for binary test images: each pixel is drawn, black with a probability as large as its value.
     Pre-training is layer by layer; then the whole machine learns by mean field and persistent chains (the checkpoints
     are of this); then a network that has its weights, and its mean field for inputs, is fine-tuned.  Exit status: 0, 1
     if a loss becomes infinite or not a number, 2 if the command was wrong.
@@ -57,7 +60,7 @@ def train_dbm(
     loaded = training_data(data_set, train_size, batch_size)
     images, test_images = (jnp.asarray(as_inputs(part)) for part in (loaded.train_images, loaded.test_images))
     layers = widths(sizes, images.shape[1], least=3)
-    keys = jax.random.split(jax.random.key(seed), 8)
+    keys = jax.random.split(jax.random.key(seed), 9)
     console.print(f"{data_set.value}: {len(images)} training and {len(test_images)} test images, {jax.devices()[0]}")
     stack, _ = pretrained(
         start(keys[0], layers, images),
@@ -71,7 +74,7 @@ def train_dbm(
     machine = dbm_pretraining.compose(stack)
     falling = optax.linear_schedule(learning_rate, 0.0, epochs * -(-len(images) // batch_size))
     optimizer = optax.sgd(falling, momentum=0.5)
-    chains = dbm.gibbs_sweep(machine, upward(machine, images[:CHAINS]), keys[2])
+    chains = jax.jit(_first_chains)(machine, images[:CHAINS], keys[2])
     try:
         state, _ = run.train(
             dbm_learning.pcd_step(optimizer),
@@ -85,25 +88,37 @@ def train_dbm(
         console.print(f"stopped: {error}", markup=False, highlight=False)
         raise typer.Exit(1) from None
     machine = state.params
-    _print_bound(machine, test_images, rbm.data_biases(images), steps, keys[5])
+    _print_bound(machine, sample_bernoulli(keys[8], test_images), rbm.data_biases(images), steps, keys[5])
     if picture is not None:
-        # The chains, untouched by data since they began, and the probabilities that their pixels were drawn with.
-        drawn = dbm_learning.gibbs(machine, state.opt_state.carried, keys[6], steps=PICTURE_STEPS)
-        draw_images(dbm.probabilities(machine, drawn, first=0)[0], 10, picture)
+        draw_images(jax.jit(_drawn)(machine, state.opt_state.carried, keys[6]), 10, picture)
     _classify(
         machine, (images, loaded.train_labels), (test_images, loaded.test_labels), fine_tuning, batch_size, keys[7]
     )
+
+
+def _first_chains(machine: dbm.Params, v: Float[Array, "chains pixels"], key: Key[Array, ""]) -> dbm.Layers:
+    """From images, with what mean field says of them."""
+    return dbm.gibbs_sweep(machine, upward(machine, v), key)
+
+
+def _drawn(machine: dbm.Params, chains: dbm.Layers, key: Key[Array, ""]) -> Float[Array, "chains pixels"]:
+    """Where the chains come to, as the probabilities that their pixels are drawn with."""
+    return dbm.probabilities(machine, dbm_learning.gibbs(machine, chains, key, steps=PICTURE_STEPS), first=0)[0]
 
 
 def _print_bound(
     machine: dbm.Params, v: Float[Array, "batch visible"], a: Float[Array, " visible"], steps: int, key: Key[Array, ""]
 ) -> None:
     betas = temperatures((0.5, max(steps // 10, 1)), (1.0, steps))
-    log_z = jax.jit(lambda params: estimate(of_dbm(params, a), betas, key, chains=CHAINS))(machine)
-    mu = mean_field(machine, v, steps=MEAN_FIELD_STEPS).mu
-    found = estimated_bound(machine, v, mu, log_z)
+
+    @jax.jit
+    def bound(machine: dbm.Params) -> Interval:
+        log_z = estimate(of_dbm(machine, a), betas, key, chains=CHAINS)
+        return estimated_bound(machine, v, mean_field(machine, v, steps=MEAN_FIELD_STEPS).mu, log_z)
+
+    found = bound(machine)
     console.print(
-        f"ln p of a test image: at least {found.bound:.2f} on average, "
+        f"ln p of a test image, pixels drawn: at least {found.bound:.2f} on average, "
         f"with an interval of {found.low:.2f} to {found.high:.2f} for ln Z by annealed importance sampling"
     )
 
@@ -118,14 +133,14 @@ def _classify(
 ) -> None:
     """Fine-tune the network of the machine with Adam, and print its test accuracy."""
     network = activations_of(machine.w)
+
+    @jax.jit
+    def features(machine: dbm.Params, images: Float[Array, "n pixels"]) -> Float[Array, "n _"]:
+        infer = partial(dbm_classifier.features, machine, steps=MEAN_FIELD_STEPS)
+        return apply_in_batches(infer, images, batch_size=1000)
+
     (x, t), (test_x, test_t) = (
-        (
-            apply_in_batches(
-                lambda v: dbm_classifier.features(machine, v, steps=MEAN_FIELD_STEPS), images, batch_size=1000
-            ),
-            jnp.asarray(labels, jnp.int32),
-        )
-        for images, labels in (train, test)
+        (features(machine, images), jnp.asarray(labels, jnp.int32)) for images, labels in (train, test)
     )
     params = dbm_classifier.classifier(machine, CLASSES)
     update = optax.adam(optax.cosine_decay_schedule(FINE_TUNING_RATE, epochs * (len(x) // batch_size)))

@@ -109,12 +109,13 @@ def train_dbn(
         params = _up_down(plan, stack, pretrain, images, train, test, data_set.value)
         if picture is not None:
             classes = jnp.tile(jnp.eye(CLASSES, dtype=images.dtype), (PICTURED // CLASSES, 1))
-            draw_images(up_down.generate(params, classes, picture_key, steps=FROM_NOISE), CLASSES, picture)
+            generate = jax.jit(partial(up_down.generate, steps=FROM_NOISE))
+            draw_images(generate(params, classes, picture_key), CLASSES, picture)
         return
     stack, _ = pretrain(stack, images)
     if picture is not None:
-        layers_of_images = (images[:PICTURED], *dbn.hidden_probabilities(stack, images[:PICTURED]))
-        draw_images(dbn.generate(stack, layers_of_images[-2], picture_key, steps=AWAY), CLASSES, picture)
+        below_the_top = (images[:PICTURED], *dbn.hidden_probabilities(stack, images[:PICTURED]))[-2]
+        draw_images(jax.jit(partial(dbn.generate, steps=AWAY))(stack, below_the_top, picture_key), CLASSES, picture)
     _backpropagation(plan, stack, dropout, train, test, data_set.value)
 
 
