@@ -49,6 +49,7 @@ GATED = ("recurrence/lstm", "recurrence/gru", "recurrence/attention_lstm", "lstm
 BATCH = {
     **{"mlp": 7, "cnn": 7, "lenet": 2, "lenet1998": 2, "dropout": 5},
     **{"jordan": 2, "rnn": 2, "lstm": 2, "gru": 2},
+    **{"dbn": 6, "dbm": 6},
     **{"learning_rules": 5, "hopfield": 5, "dense_hopfield": 5, "bam": 5},
     **{"boltzmann": 6, "rbm": 6, "gaussian_rbm": 6},
 }
@@ -190,7 +191,7 @@ def test_all_axes_of_size_one(entry):
 
 OPERATIONS = (
     *("losses", "convolution", "kernels", "pooling", "normalization", "residual", "embedding", "recurrence"),
-    "learning_rules",
+    *("learning_rules", "dbm"),
 )
 """Families whose entries are functions of their own, which speak for themselves."""
 
@@ -204,7 +205,12 @@ def speaker(entry):
     if entry.name.startswith(MACHINES):
         return rf"{family}\.\w+"  # every function of a machine, by its module
     name = names[0] if family in OPERATIONS else family
-    return {"bernoulli_negative_elbo": "sigmoid_cross_entropy", "rnn": "elman"}.get(name, name)
+    others = {
+        **{"bernoulli_negative_elbo": "sigmoid_cross_entropy", "rnn": "elman", "dbn": "layer_bound"},
+        **{"dbm/log_partition": "free_energy", "dbm/log_likelihood": "log_unnormalized"},
+        "dbm/lower_bound": "variational_free_energy",
+    }
+    return others.get(entry.name, others.get(name, name))
 
 
 FITS_ANY_SHAPE = (
@@ -236,6 +242,12 @@ def test_bad_shapes_are_named(entry):
         broken = (args[0], args[1][:, :-1])
     elif entry.name.startswith(MACHINES):
         broken = (args[0]._replace(b=args[0].b[:-1]), *args[1:])
+    elif entry.name == "dbm/log_partition":
+        broken = (args[0]._replace(b=(args[0].b[0][:-1], *args[0].b[1:])),)
+    elif entry.name in ("dbm/energy", "dbm/free_energy", "dbm/free_energy/odd"):
+        broken = (args[0], (args[1][0][:, :-1], *args[1][1:]))
+    elif entry.name.startswith(("dbn/", "dbm/")):
+        broken = (args[0], args[1][:, :-1], *args[2:])
     elif len(args) == 1 or entry.name in LINES_WILL_DO:
         broken = (args[0][0], *args[1:])
     else:

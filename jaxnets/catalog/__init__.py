@@ -13,6 +13,7 @@ from jaxnets.catalog.boltzmann import BOLTZMANN, RBM
 from jaxnets.catalog.convolution import CONVOLUTION
 from jaxnets.catalog.convolution_kernels import CONVOLUTION_KERNELS
 from jaxnets.catalog.convolutional_networks import CONVOLUTIONAL_NETWORKS
+from jaxnets.catalog.deep_belief import DEEP_BELIEF
 from jaxnets.catalog.learning_rules import LEARNING_RULES
 from jaxnets.catalog.pooling_and_normalization import DROPOUT, NORMALIZATION, POOLING
 from jaxnets.catalog.recurrence import RECURRENCE
@@ -188,4 +189,5 @@ DERIVATIONS: tuple[Derivation, ...] = (
     *ASSOCIATIVE_MEMORIES,
     *BOLTZMANN,
     *RBM,
+    *DEEP_BELIEF,
 )

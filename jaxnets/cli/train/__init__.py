@@ -3,6 +3,8 @@
 import typer
 
 from jaxnets.cli.train.convolutional import train_cnn, train_lenet5
+from jaxnets.cli.train.dbm import train_dbm
+from jaxnets.cli.train.dbn import train_dbn
 from jaxnets.cli.train.deep import train_alexnet, train_inception, train_resnet
 from jaxnets.cli.train.engine import with_engine
 from jaxnets.cli.train.hopfield import train_hopfield
@@ -34,3 +36,5 @@ train.command("textcnn")(with_engine(train_textcnn))
 train.command("seq2seq")(with_engine(train_seq2seq))
 train.command("rbm")(with_engine(train_rbm))
 train.command("hopfield")(train_hopfield)
+train.command("dbn")(with_engine(train_dbn))
+train.command("dbm")(with_engine(train_dbm))

@@ -79,11 +79,11 @@ def train_classifier(
     block: int,
     epochs: int,
     run: Run,
-) -> None:
+) -> State:
     """The same by a step of any kind, which takes `block` examples; `test` are images and their labels."""
     console.print(f"{name}: {len(data[0])} training and {len(test[0])} test images, {jax.devices()[0]}")
     evaluate = evaluation(_judge(scores), (test[0], test[0][:, :0], np.asarray(test[1], np.int32)), None)
-    trained(step, state, data, evaluate=evaluate, shown=ACCURACY, key=key, block=block, epochs=epochs, run=run)
+    return trained(step, state, data, evaluate=evaluate, shown=ACCURACY, key=key, block=block, epochs=epochs, run=run)
 
 
 def _judge(scores: Callable[[Any, Array], Array]) -> Judge:
