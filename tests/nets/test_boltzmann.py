@@ -39,10 +39,10 @@ def test_energies_and_free_energies_are_those_of_the_joint_distribution():
     params, s = machine(), every(UNITS)
     of_states = weights(params, s)
     np.testing.assert_allclose(np.exp(-boltzmann.energy(params, jnp.asarray(s))), of_states, rtol=1e-12)
-    np.testing.assert_allclose(boltzmann.log_partition(params), np.log(of_states.sum()), rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(boltzmann.log_partition)(params), np.log(of_states.sum()), rtol=1e-12)
     v = every(VISIBLE)
     of_visible = [of_states[(s[:, :VISIBLE] == row).all(1)].sum() for row in v]
-    np.testing.assert_allclose(np.exp(-boltzmann.free_energy(params, jnp.asarray(v))), of_visible, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(-jax.jit(boltzmann.free_energy)(params, jnp.asarray(v))), of_visible, rtol=1e-12)
 
 
 def test_the_gradient_of_the_likelihood_is_clamped_less_free_statistics():
@@ -117,7 +117,7 @@ def test_sampled_statistics_are_the_gradient_as_far_as_the_chains_have_come():
     rows = jnp.tile(v, (2000, 1))
     annealing = boltzmann_learning.Annealing((1.0,) * 20, 5)
     run = jax.jit(lambda key: boltzmann_learning.direction(params, rows, key, annealing=annealing))
-    found, exact = run(jax.random.key(5)), jax.grad(boltzmann.log_likelihood)(params, v)
+    found, exact = run(jax.random.key(5)), jax.jit(jax.grad(boltzmann.log_likelihood))(params, v)
     for mine, true in zip(found, exact, strict=True):
         np.testing.assert_allclose(-mine, true, atol=0.02)
         assert np.abs(true).max() > 0.1

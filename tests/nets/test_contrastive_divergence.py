@@ -43,14 +43,20 @@ def test_the_direction_is_the_gradient_of_a_difference_of_free_energies_with_the
         return cd.statistics(params, v, h)
 
     recorder = cd.BERNOULLI._replace(statistics=recording)
-    direction, _ = cd.contrastive_divergence(params, v, key, steps=steps, machine=recorder)
-    trick = jax.grad(stopped_difference)(params, v, seen[0])
+
+    @jax.jit
+    def both(params, v, key):
+        direction, _ = cd.contrastive_divergence(params, v, key, steps=steps, machine=recorder)
+        return direction, jax.grad(stopped_difference)(params, v, seen[0])
+
+    direction, trick = both(params, v, key)
     for mine, theirs in zip(direction, trick, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-14)
 
     chains = data(9)
-    direction, chains, _ = cd.persistent_contrastive_divergence(params, v, chains, key, steps=steps)
-    trick = jax.grad(stopped_difference)(params, v, chains)
+    persistent = jax.jit(partial(cd.persistent_contrastive_divergence, steps=steps))
+    direction, chains, _ = persistent(params, v, chains, key)
+    trick = jax.jit(jax.grad(stopped_difference))(params, v, chains)
     for mine, theirs in zip(direction, trick, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-14)
 

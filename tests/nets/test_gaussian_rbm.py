@@ -38,8 +38,8 @@ def test_conditionals_are_those_of_the_energy():
     h = jax.random.bernoulli(jax.random.key(2), 0.5, (1, 3)).astype(float)
     energy = autodiff(lambda v: gaussian_rbm.energy(params, v[None], h)[0])
     mean = gaussian_rbm.visible_means(params, h)[0]
-    np.testing.assert_allclose(jax.grad(energy)(mean), jnp.zeros(4), atol=1e-12)
-    np.testing.assert_allclose(jax.hessian(energy)(mean), jnp.diag(jnp.exp(-params.z)), atol=1e-12)
+    np.testing.assert_allclose(jax.jit(jax.grad(energy))(mean), jnp.zeros(4), atol=1e-12)
+    np.testing.assert_allclose(jax.jit(jax.hessian(energy))(mean), jnp.diag(jnp.exp(-params.z)), atol=1e-12)
 
 
 def test_draws_have_the_means_and_the_variances():
@@ -61,7 +61,7 @@ def test_the_gradient_of_the_likelihood():
 def test_statistics_are_the_slopes_of_the_energy():
     params, v = machine(), jax.random.normal(jax.random.key(1), (5, 4))
     h = jax.random.uniform(jax.random.key(4), (5, 3))
-    true = jax.grad(autodiff(lambda p: -gaussian_rbm.energy(p, v, h).mean()))(params)
+    true = jax.jit(jax.grad(autodiff(lambda p: -gaussian_rbm.energy(p, v, h).mean())))(params)
     for mine, wanted in zip(gaussian_rbm.statistics(params, v, h), true, strict=True):
         np.testing.assert_allclose(mine, wanted, rtol=1e-12, atol=1e-14)
 

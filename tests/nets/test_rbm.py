@@ -66,18 +66,18 @@ def test_the_partition_function_and_its_gradient(sizes, block):
     def log_z(params):
         return rbm.log_partition(params, block=block)
 
-    value, bar = jax.value_and_grad(log_z)(params)
+    value, bar = jax.jit(jax.value_and_grad(log_z))(params)
     np.testing.assert_allclose(value, np.log(weights.sum()), rtol=1e-13)
     p = weights / weights.sum()
     np.testing.assert_allclose(bar.w, v.T @ p @ h, rtol=1e-12)
-    for mine, true in zip(bar, jax.grad(autodiff(log_z))(params), strict=True):
+    for mine, true in zip(bar, jax.jit(jax.grad(autodiff(log_z)))(params), strict=True):
         np.testing.assert_allclose(mine, true, rtol=1e-12, atol=1e-14)
 
 
 def test_the_gradient_of_the_likelihood_is_data_less_model():
     params, v = machine(), data()
-    bar, v_bar = jax.grad(rbm.log_likelihood, (0, 1))(params, v)
-    true, v_true = jax.grad(autodiff(rbm.log_likelihood), (0, 1))(params, v)
+    bar, v_bar = jax.jit(jax.grad(rbm.log_likelihood, (0, 1)))(params, v)
+    true, v_true = jax.jit(jax.grad(autodiff(rbm.log_likelihood), (0, 1)))(params, v)
     for mine, wanted in zip((*bar, v_bar), (*true, v_true), strict=True):
         np.testing.assert_allclose(mine, wanted, rtol=1e-12, atol=1e-14)
     weights, all_v, h = joint(params)
@@ -89,7 +89,7 @@ def test_the_gradient_of_the_likelihood_is_data_less_model():
 
 def test_probabilities_of_all_states_have_the_sum_1():
     params = machine()
-    log_p = jax.vmap(lambda v: rbm.log_likelihood(params, v[None]))(every(VISIBLE))
+    log_p = jax.jit(jax.vmap(lambda v: rbm.log_likelihood(params, v[None])))(every(VISIBLE))
     np.testing.assert_allclose(np.exp(log_p).sum(), 1, rtol=1e-12)
 
 
@@ -142,7 +142,7 @@ def test_scikit_learn_has_the_same_estimate(monkeypatch):
 
 def test_large_machines_neither_overflow_nor_lose_the_small_terms():
     params = rbm.Params(*(jax.tree.map(lambda a: 400 * a, machine())))
-    value, bar = jax.value_and_grad(rbm.log_partition)(params)
+    value, bar = jax.jit(jax.value_and_grad(rbm.log_partition))(params)
     weights_log = -np.asarray(rbm.free_energy(params, every(VISIBLE)))
     np.testing.assert_allclose(value, np.logaddexp.reduce(weights_log), rtol=1e-12)
     assert all(np.isfinite(leaf).all() for leaf in bar)
