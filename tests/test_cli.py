@@ -300,7 +300,7 @@ LIKELIHOOD = re.compile(r"ln p of a test image (-\d+\.\d\d) on average \((\S+) t
     "options",
     [
         ("--cd-steps", 2, "--sparsity", 0.1, "--means", "--schedule", "constant"),
-        ("--persistent",),
+        pytest.param(("--persistent",), marks=pytest.mark.slow),
     ],
 )
 def test_train_without_labels(options, tmp_path):

@@ -58,11 +58,11 @@ SHORT = {
 }
 """Arguments for the examples that take minutes without them."""
 
-COMPILED_LONG = {"look_into_a_network", "residual_or_plain", "vanishing_gradients"}
-"""Examples that take half a minute whatever their arguments are."""
+LONG = {"generate_digits", "look_into_a_network", "residual_or_plain", "translate_dates", "vanishing_gradients"}
+"""Examples that take half a minute or more whatever their arguments are."""
 
 EXAMPLES = [
-    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in COMPILED_LONG else [])
+    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
     for path in sorted((ROOT / "examples").glob("*.py"))
 ]
 
