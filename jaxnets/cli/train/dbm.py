@@ -13,6 +13,7 @@ from jaxnets.cli.console import console
 from jaxnets.cli.datasets import CLASSES, DataSet
 from jaxnets.cli.train.classifier import BatchSize, DataOption, Epochs, Seed, TrainSize, training_data
 from jaxnets.cli.train.engine import Run
+from jaxnets.cli.train.not_finite import exit_where_not_finite
 from jaxnets.cli.train.pictures import Picture, draw_images, require_plot
 from jaxnets.cli.train.stack import PretrainEpochs, PretrainRate, Sizes, pretrained, start, widths
 from jaxnets.data import as_inputs
@@ -23,7 +24,7 @@ from jaxnets.nets.dbm_annealing import Interval, estimated_bound, of_dbm
 from jaxnets.nets.dbn import activations_of
 from jaxnets.nets.mean_field import mean_field, upward
 from jaxnets.ops.losses import softmax_cross_entropy_with_integer_labels
-from jaxnets.train import NonFiniteError, accuracy, apply_in_batches, fit, gradient_step, init_state
+from jaxnets.train import accuracy, apply_in_batches, fit, gradient_step, init_state
 
 CHAINS = 100
 """Persistent chains in training, and chains of annealed importance sampling."""
@@ -75,7 +76,7 @@ def train_dbm(
     falling = optax.linear_schedule(learning_rate, 0.0, epochs * -(-len(images) // batch_size))
     optimizer = optax.sgd(falling, momentum=0.5)
     chains = jax.jit(_first_chains)(machine, images[:CHAINS], keys[2])
-    try:
+    with exit_where_not_finite():
         state, _ = run.train(
             dbm_learning.pcd_step(optimizer),
             dbm_learning.init_pcd(machine, chains, optimizer, keys[3]),
@@ -84,9 +85,6 @@ def train_dbm(
             batch_size=batch_size,
             epochs=epochs,
         )
-    except NonFiniteError as error:
-        console.print(f"stopped: {error}", markup=False, highlight=False)
-        raise typer.Exit(1) from None
     machine = state.params
     _print_bound(machine, sample_bernoulli(keys[8], test_images), rbm.data_biases(images), steps, keys[5])
     if picture is not None:

@@ -13,10 +13,10 @@ from rich.table import Table
 from jaxnets.cli.console import console
 from jaxnets.cli.train.engine import Run
 from jaxnets.cli.train.method import Keys, Learner, Plan
+from jaxnets.cli.train.not_finite import exit_where_not_finite
 from jaxnets.train import (
     Epoch,
     MembersEpoch,
-    NonFiniteError,
     State,
     Step,
     averaged,
@@ -142,13 +142,10 @@ def trained(
 
     Exit status 1 if the loss becomes infinite or not a number.
     """
-    try:
+    with exit_where_not_finite():
         state, history = run.train(
             step, state, data, key=key, batch_size=block, epochs=epochs, evaluate=evaluate, stop=stop
         )
-    except NonFiniteError as error:
-        console.print(f"stopped: {error}", markup=False, highlight=False)
-        raise typer.Exit(1) from None
     _report(shown, history, epochs)
     return state
 

@@ -21,6 +21,7 @@ from jaxnets.cli.train.classifier import (
     training_data,
 )
 from jaxnets.cli.train.engine import Run
+from jaxnets.cli.train.not_finite import exit_where_not_finite
 from jaxnets.cli.train.pictures import Picture, draw_images, require_plot
 from jaxnets.cli.train.schedule import Schedule
 from jaxnets.data import as_inputs
@@ -34,7 +35,7 @@ from jaxnets.nets.contrastive_divergence import (
     persistent_contrastive_divergence,
 )
 from jaxnets.nets.pseudo_likelihood import sampled_pseudo_log_likelihood
-from jaxnets.train import NonFiniteError, Step, estimating_step, init_estimating, mean_in_batches
+from jaxnets.train import Step, estimating_step, init_estimating, mean_in_batches
 
 Images = Float[Array, "examples pixels"]
 
@@ -105,7 +106,7 @@ def train_rbm(
 
     console.print(f"{data_set.value}: {len(images)} training and {len(test)} test images, {jax.devices()[0]}")
     start = sample_bernoulli(keys[3], images[:batch_size]) if persistent else ()
-    try:
+    with exit_where_not_finite():
         state, _ = run.train(
             _step(optimizer, cd_steps, persistent, reconstruction, pulled),
             init_estimating(params, start, optimizer, keys[4]),
@@ -115,9 +116,6 @@ def train_rbm(
             epochs=epochs,
             evaluate=evaluate,
         )
-    except NonFiniteError as error:
-        console.print(f"stopped: {error}", markup=False, highlight=False)
-        raise typer.Exit(1) from None
     _print_likelihood(state.params, test, biases, chains, temperatures, keys[6])
     if picture is not None:
         draw_images(_shown(state.params, test[:PICTURE_COLUMNS], keys[7]), PICTURE_COLUMNS, picture)

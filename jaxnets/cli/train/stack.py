@@ -10,9 +10,10 @@ import typer
 from jaxtyping import Array, Float, Key
 
 from jaxnets.cli.console import console
+from jaxnets.cli.train.not_finite import exit_where_not_finite
 from jaxnets.nets import greedy, rbm
 from jaxnets.nets.contrastive_divergence import Machine, Reconstruction
-from jaxnets.train import Epoch, NonFiniteError
+from jaxnets.train import Epoch
 
 PretrainEpochs = Annotated[int, typer.Option(min=0, help="Passes over the training set for each RBM.")]
 PretrainRate = Annotated[float, typer.Option(min=0.0, help="Step size of contrastive divergence.")]
@@ -81,7 +82,7 @@ def pretrained(
             seconds = 0.0
 
     updates = epochs * -(-len(data) // batch_size)
-    try:
+    with exit_where_not_finite():
         return greedy.pretrain(
             stack,
             jnp.asarray(data),
@@ -94,6 +95,3 @@ def pretrained(
             machines=machines,
             on_epoch=tell,
         )
-    except NonFiniteError as error:
-        console.print(f"stopped: {error}", markup=False, highlight=False)
-        raise typer.Exit(1) from None
