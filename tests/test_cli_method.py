@@ -117,7 +117,7 @@ def test_a_network_that_reads_from_the_end_cannot_tell_what_comes_next():
     [
         pytest.param(("birnn", "--examples", 4000, "--epochs", 2), 70, marks=pytest.mark.slow),
         (("birnn", "--task", "mnist-rows", "--cell", "gru", "--units", 8, "--examples", 200, "--epochs", 1), 5),
-        (("textcnn", "--filters", 16, "--epochs", 4), 60),
+        pytest.param(("textcnn", "--filters", 16, "--epochs", 4), 60, marks=pytest.mark.slow),
     ],
 )
 def test_networks_that_read_all_of_a_text(options, reached):

@@ -34,6 +34,10 @@ per_example = pytest.mark.parametrize(
 )
 """Of these, all but the kernel, which takes whole blocks of minibatches and gives a difference of parameters."""
 
+one_of_each_family = pytest.mark.parametrize(
+    "entry", {e.name.split("/")[0]: e for e in reversed(DERIVATIONS)}.values(), ids=lambda entry: entry.name
+)
+
 FIXED_SIZE = ("cnn", "lenet", "lenet1998")
 """Networks whose layers want images of a certain size."""
 
@@ -118,6 +122,7 @@ def assert_same(hand, truth, tolerance=1e-12):
         assert np.linalg.norm(np.asarray(ours) - np.asarray(theirs)) <= tolerance * np.linalg.norm(theirs)
 
 
+@pytest.mark.slow  # `jaxnets verify` checks it too; the next one has another oracle
 @every_derivation
 def test_agrees_with_autodiff_in_float64(entry):
     report = verify.derivation(entry, seed=1, checks=(call_sites, against_autodiff))
@@ -139,8 +144,9 @@ def test_is_the_adjoint_of_forward_mode(entry):
     assert abs(forward - sum(products)) <= 1e-13 * (sum(map(abs, products)) + abs(forward))
 
 
-@functions
+@one_of_each_family
 def test_jit_changes_nothing(entry):
+    """Compiling each operation on its own takes long; a family has its control flow in common."""
     args = sample(entry)
     y_bar = cotangent(entry, args)
     hand = by_hand(entry)

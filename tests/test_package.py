@@ -58,8 +58,11 @@ SHORT = {
 }
 """Arguments for the examples that take minutes without them."""
 
-LONG = {"generate_digits", "look_into_a_network", "residual_or_plain", "translate_dates", "vanishing_gradients"}
-"""Examples that take half a minute or more whatever their arguments are."""
+LONG = {
+    *("contrastive_divergence", "finding_structure", "generate_digits", "look_into_a_network", "multihost"),
+    *("residual_or_plain", "translate_dates", "vanishing_gradients", "write_text"),
+}
+"""Examples that take long whatever their arguments are."""
 
 EXAMPLES = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])

@@ -115,10 +115,11 @@ def by_grad(params, batch, *, activations, cost, learning_rate, batch_size, l2):
             a = activation(a @ layer.w + layer.b[None, :])
         return cost(a, t) + l2 / 2 * sum((layer.w**2).sum() for layer in params)
 
+    value_and_grad = jax.jit(jax.value_and_grad(autodiff(loss)))
     losses = []
     for start in range(0, batch[0].shape[0], batch_size):
         x, t = (leaf[start : start + batch_size] for leaf in batch)
-        value, bar = jax.value_and_grad(autodiff(loss))(params, x, t)
+        value, bar = value_and_grad(params, x, t)
         params = jax.tree.map(lambda p, g: p - learning_rate * g, params, bar)
         losses.append(value)
     return params, jnp.stack(losses)
