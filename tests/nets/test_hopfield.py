@@ -202,6 +202,29 @@ def test_as_many_independent_patterns_stay_as_there_are_units_less_one():
     np.testing.assert_array_equal(hopfield.asynchronous(params, xi, jax.random.key(0)).s, xi)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize(
+    "xi",
+    [
+        np.array([[1, 1, 1, 1], [1, 1, 1, -1], [1, -1, 1, 1]]),
+        patterns(15, 4, 100)[np.array([0, 0, 1, 2, 3])] * jnp.ones((5, 100)).at[0, 0].set(-1),
+        patterns(14, 30, 30),
+    ],
+    ids=["four units", "patterns that differ in a unit", "as many patterns as units"],
+)
+def test_units_that_the_patterns_decide_stay_as_they_are(xi, dtype):
+    """p_ii = 1 there: the field is 0, and no rounding error of a weight may decide."""
+    xi = jnp.asarray(xi, dtype)
+    fixed = np.isclose(np.diag(np.linalg.pinv(np.float64(xi)) @ np.float64(xi)), 1, atol=1e-9)
+    assert np.linalg.matrix_rank(xi) == len(xi)
+    assert fixed.any()
+    params = hopfield.store_projection(xi)
+    assert not params.w[fixed].any()
+    assert not params.w[:, fixed].any()
+    np.testing.assert_array_equal(hopfield.asynchronous(params, xi, jax.random.key(0)).s, xi)
+    np.testing.assert_array_equal(hopfield.synchronous(params, xi).s, xi)
+
+
 def test_graded_units_fall_to_a_mean_field_and_grow_sharp():
     xi = patterns(7, 3, 60)
     params = hopfield.store_hebb(xi)

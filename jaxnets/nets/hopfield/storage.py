@@ -11,7 +11,7 @@ M patterns ξ_μ of N entries -1 and 1; whatever the way, w_ii = 0 at last:
 by what its two units know; and incremental: a new pattern is added without the old ones.
 
 How many can be stored, if they are random: with (HF7) about 0.138 N with few errors, and N / (4 ln N) if all are to be
-recalled without one; with (HF9) more; with (HF8) any N - 1 that are linearly independent, with shrinking basins.
+recalled without one; with (HF9) more; with (HF8) any that are linearly independent, with shrinking basins.
 
 Sources: Hopfield 1982, eq. (2); Amit, Gutfreund and Sompolinsky 1985, Storing infinite numbers of patterns in a
 spin-glass model of neural networks; McEliece, Posner, Rodemich and Venkatesh 1987, The capacity of the Hopfield
@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 
 from jaxnets.nets.hopfield.energy import Params, Weights
 from jaxnets.ops._floating import require_floating
-from jaxnets.ops.learning_rules import hebb_matrix, pseudo_inverse_matrix
+from jaxnets.ops.learning_rules import hebb_matrix
 
 Patterns = Float[Array, "patterns units"]
 
@@ -45,15 +45,22 @@ def store_hebb(xi: Patterns) -> Params:
 def store_projection(xi: Patterns) -> Params:
     """Weights of the projection on the space of the patterns (HF8), without thresholds.
 
-    The field of a stored pattern is ξ_i (1 - p_ii), where p is the projection: of the pattern's own sign unless p_ii is
-    1, as it is for every unit if there are as many independent patterns as units.
+    The field of a stored pattern is ξ_i (1 - p_ii), where p is the projection: of the pattern's own sign, or 0 where
+    p_ii is 1, as it is for every unit if there are as many independent patterns as units.  Such a unit gets weights 0,
+    not the rounding errors of them: it stays as it is, and is never corrected.
 
     Raises:
       ValueError: if the patterns are no matrix.
       TypeError: if they are no floating-point array.
     """
     _check("store_projection", xi)
-    return _params(pseudo_inverse_matrix(xi, xi))  # (HF8)
+    _, s, v = jnp.linalg.svd(xi, full_matrices=False)
+    rounding = max(xi.shape) * jnp.finfo(xi.dtype).eps
+    # Rows that are an orthonormal basis know p to the last places, which the pseudo-inverse does not, as the rank.
+    v = jnp.where((s > rounding * s.max(initial=0))[:, None], v, 0)
+    p = v.T @ v  # (HF8)
+    fixed = 1 - jnp.diag(p) <= rounding
+    return _params(jnp.where(fixed[:, None] | fixed[None, :], 0, p))
 
 
 def store_storkey(xi: Patterns) -> Params:
