@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Key
 
 from jaxnets.nets import rbm
@@ -89,10 +91,14 @@ def estimate(path: Path, betas: Float[Array, " steps"], key: Key[Array, ""], *, 
       chains: how many run side by side; at least 2, for an error.
 
     Raises:
-      ValueError: if there are too few chains or temperatures.
+      ValueError: if there are too few chains or temperatures, or these do not rise from 0 to 1 (where they are known).
     """
     if chains < 2 or betas.ndim != 1 or len(betas) < 2:
         raise ValueError(f"annealed importance: got {chains} chains and betas {betas.shape}, wanted at least 2 of both")
+    if not isinstance(betas, Tracer):
+        known = np.asarray(betas)
+        if known[0] != 0 or known[-1] != 1 or (np.diff(known) < 0).any():
+            raise ValueError(f"annealed importance: betas go from {known[0]} to {known[-1]}, wanted a rise from 0 to 1")
     start_key, key = jax.random.split(key)
 
     def step(carry: tuple[Any, Weights], at: tuple[Scalar, Scalar, Key[Array, ""]]) -> tuple[tuple[Any, Weights], None]:

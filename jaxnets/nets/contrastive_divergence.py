@@ -47,7 +47,7 @@ class Machine(NamedTuple):
     sample_visible: Callable[[Any, Visible, Key[Array, ""]], Visible]
     """(params, means, key) -> v drawn with these means"""
     statistics: Callable[[Any, Visible, Hidden], Any]
-    """(params, v, h) -> -∂E/∂params, the mean over the rows, linear in h"""
+    """(params, v, h) -> -∂E/∂params, the mean over the rows, affine in h"""
 
 
 class Reconstruction(enum.Enum):

@@ -13,7 +13,7 @@ in closed form, and one sweep of Gibbs sampling takes two halves, however many l
     (DM7) F(kept layers) = -ln Σ_others e^-E = -Σ_kept b^l h^lᵀ - Σ_others Σ_j softplus(z^l_j)
     (DM8) ∂F/∂q = ∂E/∂q for q = w, b, kept h^l, with the probabilities σ(z^l) in the place of the other layers
 
-Source: Salakhutdinov and Hinton 2009, Deep Boltzmann machines, section 2 (eq. (9) to (13) for two hidden layers).
+Source: Salakhutdinov and Hinton 2009, Deep Boltzmann machines, section 3.
 """
 
 from collections.abc import Sequence
@@ -160,6 +160,8 @@ def among_zeros(function: str, params: Params, kept: Layers, *, first: int) -> L
 
     ValueError, in the name of `function`, if there are more or fewer of them than the machine has.
     """
+    if first not in (0, 1):
+        raise ValueError(f"{function}: first is {first}, wanted 0 or 1")
     wanted = len(params.b[first::2])
     if len(kept) != wanted:
         raise ValueError(
@@ -172,7 +174,7 @@ def among_zeros(function: str, params: Params, kept: Layers, *, first: int) -> L
 
 
 def check(function: str, params: Params, layers: Layers) -> None:
-    """ValueError unless the layers fit the parameters, and these each other; the message begins with `function`."""
+    """ValueError unless the layers fit the parameters, and both each other; the message begins with `function`."""
     if len(params.b) != len(params.w) + 1 or len(layers) != len(params.b):
         raise ValueError(
             f"{function}: got {len(layers)} layers, {len(params.w)} weights and {len(params.b)} biases, wanted one "
@@ -183,6 +185,8 @@ def check(function: str, params: Params, layers: Layers) -> None:
             raise ValueError(
                 f"{function}: layer {number} is {h.shape}, wanted (batch, units) with a bias for each unit {b.shape}"
             )
+    if len({len(h) for h in layers}) != 1:
+        raise ValueError(f"{function}: the layers have {[len(h) for h in layers]} rows, wanted as many in each")
     for number, w in enumerate(params.w, 1):
         wanted = (layers[number - 1].shape[1], layers[number].shape[1])
         if w.shape != wanted:

@@ -40,7 +40,7 @@ def expected_divergence(params: rbm.Params, v: rbm.Visible, *, steps: int | Inte
     all_v, all_h = (states(jnp.arange(2**units), units, v.dtype) for units in (visible, hidden))
     minus_e = (all_v @ params.b)[:, None] + (all_h @ params.c)[None, :] + all_v @ params.w @ all_h.T
     turn = softmax(minus_e) @ softmax(minus_e.T)  # (CD5)
-    number = (v @ 2.0 ** jnp.arange(visible, dtype=v.dtype)).astype(jnp.int32)
+    number = v.astype(jnp.int32) @ (1 << jnp.arange(visible, dtype=jnp.int32))
     frequency = jnp.zeros(2**visible, v.dtype).at[number].add(1 / len(v))
     reached = jax.lax.fori_loop(0, steps, lambda _, p: p @ turn, frequency)
     p_h = rbm.hidden_probabilities(params, all_v)

@@ -109,5 +109,8 @@ def test_what_does_not_fit_is_named():
         ais.temperatures((1.0, 0))
     with pytest.raises(ValueError, match="got 1 chains"):
         ais.estimate(path, ais.temperatures((1.0, 3)), jax.random.key(0), chains=1)
+    for wrong in ([0.5, 1.0], [0.0, 0.9], [0.0, 0.6, 0.5, 1.0]):
+        with pytest.raises(ValueError, match=r"betas go from 0\.\d to (1\.0|0\.9), wanted a rise from 0 to 1"):
+            ais.estimate(path, jnp.array(wrong), jax.random.key(0), chains=2)
     with pytest.raises(ValueError, match=r"a has shape \(7,\), wanted that of the visible biases, \(8,\)"):
         ais.of_rbm(machine(), jnp.zeros(7))

@@ -76,6 +76,16 @@ def test_the_expectation_is_that_of_what_is_drawn(steps):
     assert np.abs(flat(expected)).max() > 0.02
 
 
+def test_the_expectation_in_half_precision():
+    """A state's number has more places than such floats."""
+    wide = rbm.Params(*jax.tree.map(lambda leaf: leaf.astype(jnp.float32), machine(12, 2)))
+    v = jnp.ones((1, 12), jnp.float32)
+    narrow = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (wide, v))
+    wanted, found = (flat(expected_divergence(*args, steps=1)) for args in ((wide, v), narrow))
+    np.testing.assert_allclose(np.asarray(found, np.float32), wanted, atol=0.05)
+    assert np.abs(wanted).max() > 0.3
+
+
 def test_the_bias_of_cd_goes_to_0():
     params, v = jax.tree.map(lambda a: 2 * a, machine()), data()
     exact = -flat(jax.jit(jax.grad(rbm.log_likelihood))(params, v))

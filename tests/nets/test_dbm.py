@@ -264,6 +264,14 @@ def test_what_does_not_fit_is_named():
         dbm.energy(broken, (v, jnp.zeros((5, 3)), jnp.zeros((5, 2))))
     with pytest.raises(ValueError, match="free_energy: got 1 layers, the machine has 2 from number 0 on"):
         dbm.free_energy(params, (v,))
+    with pytest.raises(ValueError, match=r"energy: the layers have \[5, 5, 1\] rows, wanted as many in each"):
+        dbm.energy(params, (v, jnp.zeros((5, 3)), jnp.zeros((1, 2))))
+    with pytest.raises(ValueError, match=r"free_energy: the layers have \[5, 5, 1\] rows, wanted as many in each"):
+        dbm.free_energy(params, (v, jnp.zeros((1, 2))))
+    with pytest.raises(ValueError, match=r"variational_free_energy: the layers have \[5, 1, 1\] rows"):
+        variational_free_energy(params, v, (jnp.zeros((1, 3)), jnp.zeros((1, 2))))
+    with pytest.raises(ValueError, match="free_energy: first is 2, wanted 0 or 1"):
+        dbm.free_energy(params, (jnp.zeros((5, 2)),), first=2)
     with pytest.raises(ValueError, match=r"log_unnormalized: v has shape \(5, 3\), wanted \(batch, 4\)"):
         log_unnormalized(params, v[:, :3])
     with pytest.raises(ValueError, match="log_partition: the set of even layers has 23 units, wanted at most 20"):

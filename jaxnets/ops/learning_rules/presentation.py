@@ -46,7 +46,7 @@ def learn(
 
     Returns:
       What was learned.  A rule that corrects errors makes a change where it made a mistake: `changes` counts them, if
-      the batch size is 1 and no input is zero.
+      there is one output unit, the batch size is 1 and no input is zero.
 
     Raises:
       ValueError: if the arrays of data differ in length, or the batch size does not divide it.
