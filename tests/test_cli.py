@@ -194,7 +194,7 @@ def test_train_a_convolutional_network(network, options):
     [
         pytest.param("alexnet", ("--width", 0.05), marks=pytest.mark.slow),
         pytest.param("inception", ("--width", 4), marks=pytest.mark.slow),
-        ("resnet", ("--shortcut", "projection")),
+        ("resnet", ("--shortcut", "projection", "--depth", 8)),
     ],
 )
 def test_train_a_deep_network(network, options):
@@ -207,8 +207,8 @@ def test_train_a_deep_network(network, options):
 @pytest.mark.parametrize(
     ("network", "options", "reached"),
     [
-        ("lstm", ("--length", 20, "--memory", 20, "--examples", 40_000), 98),
-        ("gru", ("--examples", 6000, "--epochs", 2, "--batch-size", 20), 99),
+        pytest.param("lstm", ("--length", 20, "--memory", 20, "--examples", 40_000), 98, marks=pytest.mark.slow),
+        pytest.param("gru", ("--examples", 6000, "--epochs", 2, "--batch-size", 20), 99, marks=pytest.mark.slow),
         ("rnn", ("--examples", 1000, "--epochs", 2, "--layers", 2, "--learning-rate", 0.005), 25),
         ("gru", ("--task", "temporal-order", "--examples", 200, "--epochs", 1), 0),
         ("lstm", ("--task", "copy", "--length", 5, "--examples", 200), 0),
@@ -265,6 +265,7 @@ def test_train_to_write_backwards():
     assert len(re.findall(r"'[a-z]{1,10}' -> '[a-z]*'", result.output)) == 5
 
 
+@pytest.mark.training
 def test_train_to_translate_dates():
     """A third of the default's examples, and half of its units: most unseen dates are right."""
     smaller = ("--examples", 6400, "--units", 32, "--features", 16, "--batch-size", 32, "--learning-rate", 0.01)
@@ -296,6 +297,7 @@ def test_train_to_remember(tmp_path):
 LIKELIHOOD = re.compile(r"ln p of a test image (-\d+\.\d\d) on average \((\S+) to (\S+)\)")
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     "options",
     [
@@ -353,6 +355,7 @@ def test_training_stops_at_a_loss_that_is_not_finite():
         (("rbm", "--batch-size", "6001"), "there are 6000"),
         (("hopfield", "--patterns", "10,x"), "wanted numbers such as 10,50"),
         (("hopfield", "--patterns", "0,10"), "--patterns is 0,10, wanted 1 to"),
+        (("hopfield", "--noise", "nan"), "--noise is nan, wanted parts of the pixels, 0 to 1"),
         (("hopfield", "--noise", "0.1,1.5"), "--noise is 0.1,1.5, wanted parts of the pixels, 0 to 1"),
         (("seq2seq", "--examples", "10"), "--batch-size is 64, there are 10 training pairs"),
     ],

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jaxnets.cli import app
+from jaxnets.cli.train import dbm
 
 SMALL = ("--train-size", "1000", "--batch-size", "20", "--pretrain-epochs", "12", "--epochs", "12")
 
@@ -33,6 +34,7 @@ def test_a_deep_belief_network_by_backpropagation(tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.training
 def test_a_deep_belief_network_by_up_down(tmp_path):
     path = tmp_path / "samples.png"
     options = ("--fine-tuning", "up-down", "--optimizer", "sgd", "--learning-rate", "0.01", "--picture", path)
@@ -43,6 +45,7 @@ def test_a_deep_belief_network_by_up_down(tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.training
 def test_a_deep_boltzmann_machine(tmp_path):
     path = tmp_path / "samples.png"
     options = ("--epochs", "4", "--fine-tuning", "12", "--temperatures", "100", "--picture", path)
@@ -53,6 +56,14 @@ def test_a_deep_boltzmann_machine(tmp_path):
     assert -203 < bound < -80, "better than independent pixels, and possible"
     assert float(re.search(r"test accuracy (\S+)%", shown.output)[1]) > 70
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_fine_tuning_that_is_not_finite_ends_with_a_word(monkeypatch):
+    monkeypatch.setattr(dbm, "FINE_TUNING_RATE", 1e38)
+    options = ("--train-size", "100", "--pretrain-epochs", "1", "--epochs", "1", "--temperatures", "2")
+    shown = run("dbm", *options, "--sizes", "784,4,3")
+    assert shown.exit_code == 1
+    assert "stopped: " in shown.output
 
 
 @pytest.mark.parametrize(

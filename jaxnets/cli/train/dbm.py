@@ -141,7 +141,7 @@ def _classify(
         (features(machine, images), jnp.asarray(labels, jnp.int32)) for images, labels in (train, test)
     )
     params = dbm_classifier.classifier(machine, CLASSES)
-    update = optax.adam(optax.cosine_decay_schedule(FINE_TUNING_RATE, epochs * (len(x) // batch_size)))
+    update = optax.adam(optax.cosine_decay_schedule(FINE_TUNING_RATE, epochs * -(-len(x) // batch_size)))
 
     def loss(params: mlp.Params, batch: Any) -> Array:
         return softmax_cross_entropy_with_integer_labels(mlp.apply(params, batch[0], activations=network), batch[1])
@@ -149,13 +149,14 @@ def _classify(
     def evaluate(params: mlp.Params) -> dict[str, Array]:
         return {"test accuracy": accuracy(mlp.apply(params, test_x, activations=network), test_t)}
 
-    _, history = fit(
-        gradient_step(loss, update),
-        init_state(params, update),
-        (x, t),
-        key=key,
-        batch_size=batch_size,
-        epochs=epochs,
-        evaluate=evaluate,
-    )
+    with exit_where_not_finite():
+        _, history = fit(
+            gradient_step(loss, update),
+            init_state(params, update),
+            (x, t),
+            key=key,
+            batch_size=batch_size,
+            epochs=epochs,
+            evaluate=evaluate,
+        )
     console.print(f"test accuracy {history[-1].metrics['test accuracy']:.2%} after {epochs} epochs of backpropagation")

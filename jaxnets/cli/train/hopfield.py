@@ -58,7 +58,7 @@ def train_hopfield(
     chosen = _in_turn(images.train_labels)
     if min(counts) < 1 or max(counts) > len(chosen):
         raise typer.BadParameter(f"--patterns is {patterns}, wanted 1 to {len(chosen)}, all classes in turn")
-    if min(levels) < 0 or max(levels) > 1:
+    if not all(0 <= level <= 1 for level in levels):
         raise typer.BadParameter(f"--noise is {noise}, wanted parts of the pixels, 0 to 1")
     stored = images.train_images[chosen[: max(counts)]]
     xi = jnp.asarray(np.where(stored.reshape(len(stored), -1) >= ink, 1, -1), jnp.float32)
