@@ -10,7 +10,7 @@ and the transition is a sweep of Gibbs sampling in the machine of that β.  With
 a lower bound on the likelihood of data, as good as the estimate, for machines that nobody can enumerate.
 
 Sources: Salakhutdinov and Murray 2008, On the quantitative analysis of deep belief networks, section 4; Salakhutdinov
-and Hinton 2009, Deep Boltzmann machines, section 3.3.
+and Hinton 2009, Deep Boltzmann machines, section 3.2.
 """
 
 from typing import NamedTuple

@@ -7,7 +7,7 @@ weights, which from there on is trained by backpropagation (`jaxnets.nets.mlp`, 
 
 At a fixed point of the mean field of two hidden layers the network begins with a^1 = μ^1 and a^2 = μ^2.
 
-Source: Salakhutdinov and Hinton 2009, Deep Boltzmann machines, section 3.4 and figure 4.
+Source: Salakhutdinov and Hinton 2009, Deep Boltzmann machines, section 3.3.
 """
 
 import jax.numpy as jnp

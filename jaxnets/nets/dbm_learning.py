@@ -7,7 +7,7 @@ It is the gradient of minus the bound (DM16) at constant μ, with the expectatio
 an estimate that is biased as long as the chains lag behind the parameters, so the step size must go to 0.
 Derivation: derivations/dbm.md.
 
-Sources: Salakhutdinov and Hinton 2009, Deep Boltzmann machines, section 3.1, algorithm 1; Tieleman 2008, Training
+Sources: Salakhutdinov and Hinton 2009, Deep Boltzmann machines, sections 2 and 3; Tieleman 2008, Training
 restricted Boltzmann machines using approximations to the likelihood gradient.
 """
 

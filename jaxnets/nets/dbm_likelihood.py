@@ -8,7 +8,7 @@ With the odd layers summed out (DM7), what is left to enumerate are the even one
 
 so that the gradient of the likelihood is an expectation given the data less one over the model: the two phases.
 
-Source: Salakhutdinov and Hinton 2009, Deep Boltzmann machines, eq. (2) to (5).
+Source: Salakhutdinov and Hinton 2009, Deep Boltzmann machines, section 2.
 """
 
 from typing import NamedTuple

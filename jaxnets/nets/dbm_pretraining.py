@@ -9,7 +9,7 @@ trained alone, each side that will have another neighbour counts twice.  For RBM
 With two hidden layers the machine's distribution of h^1 is then the geometric mean, normalised, of the two that the
 RBMs have: that of the first with two copies of v, and that of the second with two copies of h^2.
 
-Source: Salakhutdinov and Hinton 2009, Deep Boltzmann machines, section 3.2 and figure 3.
+Source: Salakhutdinov and Hinton 2009, Deep Boltzmann machines, section 3.1.
 """
 
 import itertools

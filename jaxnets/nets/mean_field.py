@@ -13,7 +13,7 @@ it, so that the bound never falls and μ approaches the stationary points.  (All
 
 The energy is linear in each layer, so ∂G/∂q of weights, biases and v is that of the energy, (DM3) to (DM5) at μ.
 
-Source: Salakhutdinov and Hinton 2009, Deep Boltzmann machines, section 3.1, eq. (14) to (16).
+Source: Salakhutdinov and Hinton 2009, Deep Boltzmann machines, sections 2.2 and 3.
 """
 
 from typing import NamedTuple
