@@ -43,7 +43,7 @@ def train_dbm(
     batch_size: BatchSize = 100,
     epochs: Epochs = 10,
     fine_tuning: Annotated[int, typer.Option(min=1, help="Passes of backpropagation, as a classifier.")] = 10,
-    steps: Annotated[int, typer.Option("--temperatures", min=1, help="Of annealed importance sampling.")] = 1000,
+    steps: Annotated[int, typer.Option("--temperatures", min=1, help="Of annealed importance sampling.")] = 20_000,
     seed: Seed = 0,
     train_size: TrainSize = None,
     picture: Picture = None,
