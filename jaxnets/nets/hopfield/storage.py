@@ -56,7 +56,7 @@ def store_projection(xi: Patterns) -> Params:
     _check("store_projection", xi)
     _, s, v = jnp.linalg.svd(xi, full_matrices=False)
     rounding = max(xi.shape) * jnp.finfo(xi.dtype).eps
-    # Rows that are an orthonormal basis know p to the last places, which the pseudo-inverse does not, as the rank.
+    # By an orthonormal basis p is right to the last places; Ξ⁺ Ξ loses as many as Ξ is ill-conditioned.
     v = jnp.where((s > rounding * s.max(initial=0))[:, None], v, 0)
     p = v.T @ v  # (HF8)
     fixed = 1 - jnp.diag(p) <= rounding
