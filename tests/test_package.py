@@ -59,8 +59,8 @@ SHORT = {
 """Arguments for the examples that take minutes without them."""
 
 LONG = {
-    *("contrastive_divergence", "finding_structure", "generate_digits", "look_into_a_network", "multihost"),
-    *("residual_or_plain", "translate_dates", "vanishing_gradients", "write_text"),
+    *("contrastive_divergence", "finding_structure", "flax_layer", "generate_digits", "look_into_a_network"),
+    *("multihost", "optax_loop", "residual_or_plain", "translate_dates", "vanishing_gradients", "write_text"),
 }
 """Examples that take long whatever their arguments are."""
 

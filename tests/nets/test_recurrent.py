@@ -87,7 +87,12 @@ def test_the_written_gradient_is_that_of_the_rules(cell):
 
 
 @pytest.mark.parametrize(
-    ("cell", "name"), [(rnn.CELL, "z1"), (lstm.CELL, "z2"), (gru.CELL, "z1")], ids=["rnn", "lstm", "gru"]
+    ("cell", "name"),
+    [
+        pytest.param(rnn.CELL, "z1", id="rnn"),
+        pytest.param(lstm.CELL, "z2", id="lstm", marks=pytest.mark.slow),
+        pytest.param(gru.CELL, "z1", id="gru", marks=pytest.mark.slow),
+    ],
 )
 def test_a_wrong_step_is_found_in_its_layer_and_at_its_step(cell, name):
     params, batch = network(cell), (normal(1, 2, 5, 3), normal(2, 2, 5, 2))
