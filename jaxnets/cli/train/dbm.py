@@ -15,6 +15,7 @@ from jaxnets.cli.train.classifier import BatchSize, DataOption, Epochs, Seed, Tr
 from jaxnets.cli.train.engine import Run
 from jaxnets.cli.train.not_finite import exit_where_not_finite
 from jaxnets.cli.train.pictures import Picture, draw_images, require_plot
+from jaxnets.cli.train.schedule import steps_in
 from jaxnets.cli.train.stack import PretrainEpochs, PretrainRate, Sizes, pretrained, start, widths
 from jaxnets.data import as_inputs
 from jaxnets.nets import dbm, dbm_classifier, dbm_learning, dbm_pretraining, mlp, rbm
@@ -73,7 +74,7 @@ def train_dbm(
         machines=dbm_pretraining.doubled(len(layers) - 1),
     )
     machine = dbm_pretraining.compose(stack)
-    falling = optax.linear_schedule(learning_rate, 0.0, epochs * -(-len(images) // batch_size))
+    falling = optax.linear_schedule(learning_rate, 0.0, steps_in(epochs, len(images), batch_size))
     optimizer = optax.sgd(falling, momentum=0.5)
     chains = jax.jit(_first_chains)(machine, images[:CHAINS], keys[2])
     with exit_where_not_finite():
@@ -141,7 +142,7 @@ def _classify(
         (features(machine, images), jnp.asarray(labels, jnp.int32)) for images, labels in (train, test)
     )
     params = dbm_classifier.classifier(machine, CLASSES)
-    update = optax.adam(optax.cosine_decay_schedule(FINE_TUNING_RATE, epochs * -(-len(x) // batch_size)))
+    update = optax.adam(optax.cosine_decay_schedule(FINE_TUNING_RATE, steps_in(epochs, len(x), batch_size)))
 
     def loss(params: mlp.Params, batch: Any) -> Array:
         return softmax_cross_entropy_with_integer_labels(mlp.apply(params, batch[0], activations=network), batch[1])

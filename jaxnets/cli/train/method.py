@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from jaxnets.cli.train.engine import Run
 from jaxnets.cli.train.optimizers import BY_EQUATIONS, OPTIMIZERS, Optimizer
-from jaxnets.cli.train.schedule import Schedule
+from jaxnets.cli.train.schedule import Schedule, steps_in
 from jaxnets.train import (
     State,
     Step,
@@ -96,7 +96,7 @@ class Plan(NamedTuple):
         """The update rule, for so many examples in an epoch and a learning rate times a factor."""
         rate: Any = self.learning_rate * factor
         if self.schedule is Schedule.COSINE:
-            steps = self.epochs * -(-examples // self.batch_size)
+            steps = steps_in(self.epochs, examples, self.batch_size)
             rate = lambda count: self.learning_rate * factor * optax.cosine_decay_schedule(1.0, steps)(count)
         rules = BY_EQUATIONS if self.method.by_equations else OPTIMIZERS
         parts = [rules[self.optimizer](rate)]

@@ -23,7 +23,7 @@ from jaxnets.cli.train.classifier import (
 from jaxnets.cli.train.engine import Run
 from jaxnets.cli.train.not_finite import exit_where_not_finite
 from jaxnets.cli.train.pictures import Picture, draw_images, require_plot
-from jaxnets.cli.train.schedule import Schedule
+from jaxnets.cli.train.schedule import Schedule, steps_in
 from jaxnets.data import as_inputs
 from jaxnets.nets import annealed_importance, rbm
 from jaxnets.nets.binary import sample_bernoulli
@@ -92,7 +92,7 @@ def train_rbm(
     reconstruction = Reconstruction.MEANS if means else Reconstruction.DRAWN
     rate = learning_rate
     if schedule is Schedule.COSINE:
-        rate = optax.cosine_decay_schedule(learning_rate, epochs * -(-len(images) // batch_size))
+        rate = optax.cosine_decay_schedule(learning_rate, steps_in(epochs, len(images), batch_size))
     optimizer = optax.chain(
         optax.add_decayed_weights(weight_decay, lambda params: jax.tree.map(lambda a: a.ndim > 1, params)),
         optax.sgd(rate, momentum=momentum),

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxnets.cli.console import console
 from jaxnets.cli.train.not_finite import exit_where_not_finite
+from jaxnets.cli.train.schedule import steps_in
 from jaxnets.nets import greedy, rbm
 from jaxnets.nets.contrastive_divergence import Machine, Reconstruction
 from jaxnets.train import Epoch
@@ -81,12 +82,11 @@ def pretrained(
             )
             seconds = 0.0
 
-    updates = epochs * -(-len(data) // batch_size)
     with exit_where_not_finite():
         return greedy.pretrain(
             stack,
             jnp.asarray(data),
-            cd_optimizer(rate, updates),
+            cd_optimizer(rate, steps_in(epochs, len(data), batch_size)),
             key=key,
             batch_size=batch_size,
             epochs=epochs,
